@@ -1,0 +1,23 @@
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test
+
+demo: $(VENV)/.installed
+	$(RUN) main.py --plot
+
+test: $(VENV)/.installed-test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy .
+	$(RUN) -m pytest
+
+$(VENV)/.installed: requirements.txt requirements-predict.txt
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+	$(RUN) -m pip install --quiet -r requirements-test.txt
+	touch $@

@@ -1,0 +1,93 @@
+"""Every option of the command line, one function for each group, and the objects built of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import registry
+from config import AudioConfig
+
+REPOSITORY = Path(__file__).resolve().parent
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line.
+
+    Raises:
+        SystemExit: `--help` was asked for (0) or an option is unknown or malformed (2).
+    """
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Remove noise from speech, and train the networks that do it.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--mode", default="prediction", choices=list(registry.MODES), help="what to do"
+    )
+    for add_options in (
+        add_audio_options,
+        add_data_options,
+        add_training_options,
+        add_prediction_options,
+    ):
+        add_options(parser)
+    return parser.parse_args(argv)
+
+
+def add_audio_options(parser: argparse.ArgumentParser) -> None:
+    """The geometry of spectrograms; a model's own where an option is not given."""
+    group = parser.add_argument_group("audio")
+    group.add_argument("--sample_rate", type=int, default=8000, help="samples per second, Hz")
+    group.add_argument("--n_fft", type=int, default=255, help="STFT window, samples")
+    group.add_argument("--hop_length_fft", type=int, default=63, help="STFT hop, samples")
+    group.add_argument("--frame_length", type=int, default=8064, help="training window, samples")
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Options of data_creation, and where training finds what it wrote."""
+    group = parser.add_argument_group("data_creation")
+    group.add_argument("--voice_dir", type=Path, help="folder of clean voices")
+    group.add_argument("--noise_dir", type=Path, help="folder of noises")
+    group.add_argument(
+        "--path_save_spectrogram",
+        type=Path,
+        default=REPOSITORY / "data/spectrogram",
+        help="folder of the .npy spectrograms and the manifest",
+    )
+    group.add_argument("--seed", type=int, default=0, help="seed of everything that is random")
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Options of training."""
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--model", default="unet", choices=list(registry.MODELS), help="network to train"
+    )
+    group.add_argument(
+        "--weights_folder", type=Path, default=REPOSITORY / "weights", help="folder of networks"
+    )
+    group.add_argument(
+        "--name_model", default="model_unet", help="name of the network's files in it"
+    )
+
+
+def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """Options of prediction."""
+    group = parser.add_argument_group("prediction")
+    group.add_argument("inputs", nargs="*", help="recordings or folders to denoise")
+
+
+def audio_config(options: argparse.Namespace) -> AudioConfig:
+    """The audio geometry that the options describe.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+    return AudioConfig(
+        sample_rate=options.sample_rate,
+        n_fft=options.n_fft,
+        hop_length_fft=options.hop_length_fft,
+        frame_length=options.frame_length,
+    )

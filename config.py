@@ -1,0 +1,79 @@
+"""The audio geometry that every part of the project agrees on, validated once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from errors import UsageError
+
+WINDOWS = ("hann", "sqrt_hann")
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioConfig:
+    """Sample rate, STFT and window length of a model and of the data it learns from.
+
+    The defaults give square spectrograms of 128 bins and 128 frames from windows of 1.008 s.
+
+    Args:
+        sample_rate: samples per second, Hz.
+        n_fft: samples in one STFT window, odd or even.
+        hop_length_fft: samples between two STFT frames, at most half of `n_fft`.
+        frame_length: samples in one training window.
+        window: STFT window, `hann` or `sqrt_hann`, periodic.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+
+    sample_rate: int = 8000
+    n_fft: int = 255
+    hop_length_fft: int = 63
+    frame_length: int = 8064
+    window: str = "hann"
+
+    def __post_init__(self) -> None:
+        for name in ("sample_rate", "n_fft", "hop_length_fft", "frame_length"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise UsageError(f"`{name}` must be a positive whole number. Received: {value}")
+        if self.hop_length_fft > self.n_fft // 2:
+            raise UsageError(
+                f"`hop_length_fft` must be at most half of `n_fft` ({self.n_fft}). "
+                f"Received: {self.hop_length_fft}"
+            )
+        if self.frame_length < self.n_fft:
+            raise UsageError(
+                f"`frame_length` must be at least `n_fft` ({self.n_fft}). "
+                f"Received: {self.frame_length}"
+            )
+        if self.window not in WINDOWS:
+            raise UsageError(
+                f"`window` must be one of {', '.join(WINDOWS)}. Received: {self.window}"
+            )
+
+    @property
+    def n_bins(self) -> int:
+        """Frequency bins of one spectrogram."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def n_frames(self) -> int:
+        """Spectrogram frames of one training window."""
+        return self.frames_of(self.frame_length)
+
+    def frames_of(self, n_samples: int) -> int:
+        """Spectrogram frames of a waveform of `n_samples`, its end padded to a whole hop."""
+        padded = math.ceil(n_samples / self.hop_length_fft) * self.hop_length_fft
+        return 1 + (padded + 2 * (self.n_fft // 2) - self.n_fft) // self.hop_length_fft
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> AudioConfig:
+        """The configuration that `to_dict` wrote."""
+        return cls(**fields)

@@ -1,0 +1,263 @@
+"""Signal functions on arrays: files, framing, STFT, decibels, levels, mixing.
+
+Waveforms are float32 in -1..1 with samples on the last axis. Spectrograms are complex64 shaped
+(..., bins, frames). Decibels are always relative to 1.0 and never below a stated floor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+import soundfile
+import soxr
+
+from config import AudioConfig
+from errors import UserError
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
+FLOOR_DB = -60.0
+ACTIVE_RANGE_DB = 40.0
+ACTIVITY_FRAME_S = 0.02
+TINY = 1e-10
+
+
+def find_audio_files(folder: Path) -> list[Path]:
+    """Audio files below `folder`, sorted by path.
+
+    Raises:
+        UserError: the folder is missing, is a file, or holds no audio.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"No such folder: {folder}")
+    files = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file()
+    )
+    if not files:
+        raise UserError(f"No audio ({' '.join(AUDIO_SUFFIXES)}) in {folder}")
+    return files
+
+
+def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
+    """Read a whole file as one mono waveform.
+
+    Args:
+        path: any file that libsndfile reads.
+        sample_rate: Hz to resample to; the file's own by default.
+
+    Returns:
+        The waveform, float32 (samples,), and its rate in Hz.
+
+    Raises:
+        UserError: the file is missing, unreadable, empty, or holds NaN or infinite samples.
+    """
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise UserError(f"Cannot read {path} as audio: {str(error).rstrip('.')}") from error
+    if not len(samples):
+        raise UserError(f"No samples in {path}")
+    if not np.isfinite(samples).all():
+        raise UserError(f"NaN or infinite samples in {path}")
+    waveform = samples.mean(axis=1)
+    if sample_rate is None or sample_rate == rate:
+        return waveform, rate
+    return resample(waveform, rate, sample_rate), sample_rate
+
+
+def save_audio(
+    path: Path, waveform: np.ndarray, sample_rate: int, subtype: str | None = None
+) -> None:
+    """Write a waveform (samples,) or (samples, channels); the format follows the suffix.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    with replacing(path) as temporary:
+        soundfile.write(temporary, waveform, sample_rate, subtype=subtype, format=file_format(path))
+
+
+def file_format(path: Path) -> str:
+    """libsndfile's name of the format that the suffix of `path` stands for.
+
+    Raises:
+        UserError: libsndfile cannot write that suffix.
+    """
+    suffix = path.suffix.lower().lstrip(".")
+    name = {"oga": "OGG", "opus": "OGG", "aif": "AIFF"}.get(suffix, suffix.upper())
+    if name not in soundfile.available_formats():
+        raise UserError(f"Cannot write audio as .{suffix}: {path}")
+    return name
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that becomes `path` if the block succeeds, else vanishes.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        temporary.chmod(0o666 & ~_umask())
+        yield temporary
+        temporary.replace(path)
+    except (OSError, soundfile.SoundFileError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise UserError(f"Cannot write {path}: {reason}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's file creation mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Change the sample rate of (samples,) or (samples, channels) with soxr's best quality."""
+    if rate == new_rate:
+        return waveform
+    return soxr.resample(waveform, rate, new_rate, quality="VHQ").astype(np.float32)
+
+
+def frame(waveform: np.ndarray, frame_length: int, hop_length: int) -> np.ndarray:
+    """Cut (samples,) into overlapping windows; the last is padded with zeros, none is dropped.
+
+    Returns:
+        float32 (windows, frame_length), at least one window.
+    """
+    n_windows = 1 + max(0, -(-(len(waveform) - frame_length) // hop_length))
+    padded = np.zeros((n_windows - 1) * hop_length + frame_length, np.float32)
+    padded[: len(waveform)] = waveform
+    return np.lib.stride_tricks.sliding_window_view(padded, frame_length)[::hop_length]
+
+
+@functools.lru_cache(maxsize=16)
+def stft_window(name: str, n_fft: int) -> np.ndarray:
+    """The periodic STFT window, float32 (n_fft,)."""
+    window = scipy.signal.get_window("hann", n_fft, fftbins=True)
+    if name == "sqrt_hann":
+        window = np.sqrt(window)
+    return window.astype(np.float32)
+
+
+def stft(waveform: np.ndarray, config: AudioConfig) -> np.ndarray:
+    """Short-time Fourier transform, frames centred on multiples of the hop, zeros beyond the ends.
+
+    Args:
+        waveform: float (..., samples).
+        config: the geometry; the same object goes to `istft`.
+
+    Returns:
+        complex64 (..., bins, frames), with `config.frames_of(samples)` frames.
+    """
+    n_fft, hop = config.n_fft, config.hop_length_fft
+    n_frames = config.frames_of(waveform.shape[-1])
+    before = n_fft // 2
+    after = (n_frames - 1) * hop + n_fft - before - waveform.shape[-1]
+    padding = [(0, 0)] * (waveform.ndim - 1) + [(before, max(0, after))]
+    padded = np.pad(waveform.astype(np.float32, copy=False), padding)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)
+    frames = frames[..., : (n_frames - 1) * hop + 1 : hop, :]
+    spectrum = scipy.fft.rfft(frames * stft_window(config.window, n_fft), axis=-1)
+    return np.swapaxes(spectrum, -1, -2)
+
+
+def istft(spectrogram: np.ndarray, config: AudioConfig, n_samples: int) -> np.ndarray:
+    """The waveform whose `stft` is nearest to `spectrogram` (Griffin & Lim 1984, eq. 6).
+
+    Args:
+        spectrogram: complex (..., bins, frames).
+        config: the geometry that made it.
+        n_samples: length to return.
+
+    Returns:
+        float32 (..., n_samples).
+    """
+    window = stft_window(config.window, config.n_fft)
+    frames = scipy.fft.irfft(np.swapaxes(spectrogram, -1, -2), n=config.n_fft, axis=-1)
+    total = overlap_add(frames * window, config.hop_length_fft)
+    weight = overlap_add(np.tile(window**2, (frames.shape[-2], 1)), config.hop_length_fft)
+    begin = config.n_fft // 2
+    piece = slice(begin, begin + n_samples)
+    return (total[..., piece] / np.maximum(weight[piece], TINY)).astype(np.float32)
+
+
+def overlap_add(frames: np.ndarray, hop: int) -> np.ndarray:
+    """Sum frames (..., frames, length) at every `hop` into (..., (frames - 1) * hop + length)."""
+    *batch, n_frames, length = frames.shape
+    n_hops = -(-length // hop)
+    padding = [(0, 0)] * (frames.ndim - 1) + [(0, n_hops * hop - length)]
+    parts = np.pad(frames, padding).reshape(*batch, n_frames, n_hops, hop)
+    total = np.zeros((*batch, n_frames + n_hops - 1, hop), frames.dtype)
+    for shift in range(n_hops):
+        total[..., shift : shift + n_frames, :] += parts[..., shift, :]
+    return total.reshape(*batch, -1)[..., : (n_frames - 1) * hop + length]
+
+
+def amplitude_to_db(magnitude: np.ndarray, floor_db: float = FLOOR_DB) -> np.ndarray:
+    """Decibels re 1.0 of a magnitude, float32, never below `floor_db`."""
+    floor = np.float32(10.0 ** (floor_db / 20.0))
+    return np.float32(20.0) * np.log10(np.maximum(magnitude, floor), dtype=np.float32)
+
+
+def spectrogram_to_db(spectrogram: np.ndarray, floor_db: float = FLOOR_DB) -> np.ndarray:
+    """Decibels re 1.0 of the magnitude of a complex spectrogram, without its square root."""
+    power = spectrogram.real**2 + spectrogram.imag**2
+    floor = np.float32(10.0 ** (floor_db / 10.0))
+    return np.float32(10.0) * np.log10(np.maximum(power, floor), dtype=np.float32)
+
+
+def db_to_amplitude(decibels: np.ndarray | float) -> np.ndarray:
+    """Magnitude of decibels re 1.0."""
+    return np.power(np.float32(10.0), np.asarray(decibels, np.float32) / np.float32(20.0))
+
+
+def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
+    """Root mean square over the frames of 20 ms that are within 40 dB of the loudest one.
+
+    Pauses and silence around a recording do not count, so that a level or an SNR speaks of the
+    sound and not of how much of it there is. Zero for digital silence.
+    """
+    length = max(1, round(ACTIVITY_FRAME_S * sample_rate))
+    power = np.square(frame(waveform, length, length), dtype=np.float64).mean(axis=-1)
+    active = power >= power.max() * 10.0 ** (-ACTIVE_RANGE_DB / 10.0)
+    return float(np.sqrt(power[active].mean()))
+
+
+def mix_at_snr(
+    clean: np.ndarray, noise: np.ndarray, snr_db: float, clean_rms: float, noise_rms: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add noise to a voice at a signal-to-noise ratio.
+
+    Args:
+        clean: (samples,) voice.
+        noise: (samples,) noise.
+        snr_db: wanted ratio of the two levels, dB.
+        clean_rms: level of the recording that the voice was cut from (see `active_rms`).
+        noise_rms: likewise of the noise.
+
+    Returns:
+        The mixture and the scaled noise; their difference is `clean`.
+    """
+    gain = clean_rms / max(noise_rms, TINY) * 10.0 ** (-snr_db / 20.0)
+    scaled = (np.float32(gain) * noise).astype(np.float32, copy=False)
+    return clean + scaled, scaled

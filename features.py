@@ -1,0 +1,151 @@
+"""What a network sees and what its output means.
+
+A **representation** turns a waveform into network input, a **target** turns a noisy/clean pair
+into what the network must give, and `estimate` turns what it gave back into a clean waveform's
+spectrogram. Models name one of each; no other code asks which model it has.
+
+| representation | network input |
+|---|---|
+| `magnitude_db` | (batch, bins, frames, 1), decibels scaled to about -1..1 |
+| `magnitude`    | (batch, bins, frames, 1), magnitude to the power of `exponent` |
+| `complex`      | (batch, frames, bins, 2), real and imaginary part |
+| `waveform`     | (batch, samples, 1) |
+
+| target | network output | estimate of the clean spectrogram |
+|---|---|---|
+| `noise_db` | scaled noisy dB - clean dB | noisy * 10 ** (-noise_db / 20) |
+| `clean`    | the clean sound in the input's own representation | its magnitude, noisy phase |
+| `mask`     | gain 0..1 | mask * noisy |
+| `waveform` | clean waveform | its STFT |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import data_tools
+from config import AudioConfig
+from errors import UsageError
+
+REPRESENTATIONS = ("magnitude_db", "magnitude", "complex", "waveform")
+TARGETS = ("noise_db", "clean", "mask", "waveform")
+
+Network = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """A representation, a target and their scaling constants; stored in the card of a network.
+
+    Args:
+        representation: one of `REPRESENTATIONS`.
+        target: one of `TARGETS`.
+        input_offset_db, input_scale_db: `(dB - offset) / scale` is the network's input.
+        noise_offset_db, noise_scale_db: likewise for the noise model; the defaults are those of
+            V. Belz's Speech-enhancement, so that losses compare with the published 0.002406.
+        exponent: power of the `magnitude` representation.
+        floor_db: decibels below this are raised to it.
+    """
+
+    representation: str = "magnitude_db"
+    target: str = "noise_db"
+    input_offset_db: float = -15.0
+    input_scale_db: float = 45.0
+    noise_offset_db: float = 6.0
+    noise_scale_db: float = 82.0
+    exponent: float = 1.0
+    floor_db: float = data_tools.FLOOR_DB
+
+    def __post_init__(self) -> None:
+        if self.representation not in REPRESENTATIONS:
+            raise UsageError(
+                f"`representation` must be one of {', '.join(REPRESENTATIONS)}. "
+                f"Received: {self.representation}"
+            )
+        if self.target not in TARGETS:
+            raise UsageError(
+                f"`target` must be one of {', '.join(TARGETS)}. Received: {self.target}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def encode(self, spectrogram: np.ndarray) -> np.ndarray:
+        """Network input of complex noisy spectrograms (batch, bins, frames)."""
+        if self.representation == "complex":
+            return complex_to_channels(spectrogram)
+        return self.encode_db(data_tools.spectrogram_to_db(spectrogram, self.floor_db))
+
+    def encode_db(self, noisy_db: np.ndarray) -> np.ndarray:
+        """Network input of noisy magnitudes in dB (batch, bins, frames)."""
+        return self._scale_magnitude(noisy_db)[..., np.newaxis]
+
+    def target_of(self, noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
+        """Network target of complex spectrogram pairs (batch, bins, frames)."""
+        if self.representation == "complex":
+            return complex_to_channels(clean)
+        return self.target_of_db(
+            data_tools.spectrogram_to_db(noisy, self.floor_db),
+            data_tools.spectrogram_to_db(clean, self.floor_db),
+        )
+
+    def target_of_db(self, noisy_db: np.ndarray, clean_db: np.ndarray) -> np.ndarray:
+        """Network target of magnitude pairs in dB (batch, bins, frames)."""
+        if self.target == "noise_db":
+            target = (noisy_db - clean_db - self.noise_offset_db) / self.noise_scale_db
+        elif self.target == "mask":
+            target = np.minimum(data_tools.db_to_amplitude(clean_db - noisy_db), 1.0)
+        else:
+            target = self._scale_magnitude(clean_db)
+        return target.astype(np.float32)[..., np.newaxis]
+
+    def estimate(self, spectrogram: np.ndarray, output: np.ndarray) -> np.ndarray:
+        """Clean spectrogram (batch, bins, frames) that a network output stands for."""
+        if self.representation == "complex":
+            return channels_to_complex(output)
+        output = output[..., 0]
+        if self.target == "noise_db":
+            noise_db = output * np.float32(self.noise_scale_db) + np.float32(self.noise_offset_db)
+            return spectrogram * data_tools.db_to_amplitude(-noise_db)
+        if self.target == "mask":
+            return spectrogram * output
+        magnitude = np.maximum(np.abs(spectrogram), data_tools.TINY)
+        return spectrogram * (self._unscale_magnitude(output) / magnitude)
+
+    def denoise(self, waveform: np.ndarray, network: Network, config: AudioConfig) -> np.ndarray:
+        """Clean waveforms (batch, samples) that a network hears in noisy ones."""
+        if self.representation == "waveform":
+            return network(waveform[..., np.newaxis])[..., 0]
+        spectrogram = data_tools.stft(waveform, config)
+        estimate = self.estimate(spectrogram, network(self.encode(spectrogram)))
+        return data_tools.istft(estimate, config, waveform.shape[-1])
+
+    def _scale_magnitude(self, decibels: np.ndarray) -> np.ndarray:
+        """A magnitude in dB in the network's own scale."""
+        if self.representation == "magnitude_db":
+            return (decibels - np.float32(self.input_offset_db)) / np.float32(self.input_scale_db)
+        return data_tools.db_to_amplitude(decibels * np.float32(self.exponent))
+
+    def _unscale_magnitude(self, scaled: np.ndarray) -> np.ndarray:
+        """The linear magnitude of `_scale_magnitude`'s result."""
+        if self.representation == "magnitude_db":
+            return data_tools.db_to_amplitude(
+                scaled * np.float32(self.input_scale_db) + np.float32(self.input_offset_db)
+            )
+        return np.maximum(scaled, 0.0) ** np.float32(1.0 / self.exponent)
+
+
+def complex_to_channels(spectrogram: np.ndarray) -> np.ndarray:
+    """Complex (batch, bins, frames) as float32 (batch, frames, bins, 2)."""
+    turned = np.swapaxes(spectrogram, -1, -2)
+    return np.stack([turned.real, turned.imag], axis=-1)
+
+
+def channels_to_complex(channels: np.ndarray) -> np.ndarray:
+    """The inverse of `complex_to_channels`."""
+    return np.swapaxes(channels[..., 0] + 1j * channels[..., 1], -1, -2)

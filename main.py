@@ -1,0 +1,34 @@
+"""Remove noise from speech, and train the networks that do it.
+
+python main.py                                    denoise the recordings of demo_data/
+python main.py --mode prediction my.wav folder/   denoise recordings
+python main.py --mode data_creation ...           mix voices and noises into spectrograms
+python main.py --mode training ...                fit a network to them
+python main.py --help                             every mode and option
+"""
+
+import sys
+
+import args
+import registry
+from errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one mode and return the exit code of the process."""
+    try:
+        options = args.parse(argv)
+        run = registry.resolve(registry.MODES, "mode", options.mode)
+        return run(options) or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("error: stopped by the user", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
