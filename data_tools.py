@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 import soundfile
 import soxr
 
@@ -153,7 +152,7 @@ def frame(waveform: np.ndarray, frame_length: int, hop_length: int) -> np.ndarra
 @functools.lru_cache(maxsize=16)
 def stft_window(name: str, n_fft: int) -> np.ndarray:
     """The periodic STFT window, float32 (n_fft,)."""
-    window = scipy.signal.get_window("hann", n_fft, fftbins=True)
+    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n_fft) / n_fft)
     if name == "sqrt_hann":
         window = np.sqrt(window)
     return window.astype(np.float32)
