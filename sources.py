@@ -1,0 +1,372 @@
+"""Source recordings of voices and noises: found, decoded once into a pool, split, and read.
+
+A pool is one flat file of 16-bit samples at one rate, each recording scaled to its own peak, with
+a JSON index beside it. Windows are read from it with `os.pread`, so that many processes share the
+system's page cache and none of them holds the audio in memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+import data_tools
+from errors import UsageError, UserError
+
+POOL_VERSION = 1
+FULL_SCALE = 32767
+BYTES_PER_SAMPLE = 2
+
+GroupedFiles = Sequence[tuple[Path, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """One source recording in a pool.
+
+    Args:
+        path: file that it was decoded from.
+        group: speaker of a voice, class of a noise.
+        n_samples: length at the rate of the pool.
+        active_rms: level over its active frames, see `data_tools.active_rms`.
+        offset: its first sample in the pool file, in samples.
+    """
+
+    path: Path
+    group: str
+    n_samples: int
+    active_rms: float
+    offset: int
+
+
+def find_voices(folder: Path) -> list[tuple[Path, str]]:
+    """Audio files below `folder`, each with its speaker.
+
+    The speaker is the folder that a file lies in, relative to `folder`. Where the name of the
+    folder above begins the file's name, as in LibriSpeech's `19/198/19-198-0001.flac`, it is that
+    one. A file directly in `folder` is a speaker of its own.
+
+    Raises:
+        UserError: the folder is missing or holds no audio.
+    """
+    folder = Path(folder)
+    return [(path, _speaker(path.relative_to(folder))) for path in _find(folder)]
+
+
+def _speaker(path: Path) -> str:
+    """The speaker of a voice file, from its path below the folder of voices."""
+    parents = path.parent.parts
+    if not parents:
+        return path.name
+    if len(parents) > 1 and re.match(re.escape(parents[-2]) + r"[-_]", path.name):
+        parents = parents[:-1]
+    return "/".join(parents)
+
+
+def find_noises(folder: Path, classes: Sequence[str] | None = None) -> list[tuple[Path, str]]:
+    """Audio files below `folder`, each with its class.
+
+    The class is ESC-50's where a `meta/esc50.csv` in, below or beside `folder` lists the file,
+    else the name of the folder that it lies in.
+
+    Args:
+        folder: where to look.
+        classes: keep only classes that contain one of these as whole words (`alarm` keeps
+            `clock_alarm`); all by default.
+
+    Raises:
+        UserError: the folder is missing or holds no audio.
+        UsageError: no class contains one of `classes`.
+    """
+    folder = Path(folder)
+    esc50 = _esc50_categories(folder)
+    files = [(path, esc50.get(path.name, path.parent.name)) for path in _find(folder)]
+    if not classes:
+        return files
+    present = sorted({group for _, group in files})
+    for name in classes:
+        if not any(_has_words(group, name) for group in present):
+            raise UsageError(
+                f"`noise_classes` must be among {', '.join(present)}. Received: {name}"
+            )
+    return [file for file in files if any(_has_words(file[1], name) for name in classes)]
+
+
+def _find(folder: Path) -> list[Path]:
+    """Audio files below `folder`, hidden ones (of macOS, of version control) left out."""
+    files = data_tools.find_audio_files(folder)
+    return [
+        path
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def _esc50_categories(folder: Path) -> dict[str, str]:
+    """ESC-50's category of each file name, from the table that comes with it."""
+    tables = sorted(folder.rglob("meta/esc50.csv")) or [folder.parent / "meta/esc50.csv"]
+    categories: dict[str, str] = {}
+    for table in tables:
+        if table.is_file():
+            with table.open(newline="") as file:
+                categories |= {row["filename"]: row["category"] for row in csv.DictReader(file)}
+    return categories
+
+
+def _has_words(group: str, name: str) -> bool:
+    """Whether the words of `name` follow one another in `group`."""
+    wanted, words = (re.split(r"[^a-z0-9]+", text.lower().strip()) for text in (name, group))
+    return any(words[start : start + len(wanted)] == wanted for start in range(len(words)))
+
+
+def split(
+    recordings: Sequence[Recording],
+    validation_split: float,
+    seed: int,
+    key: Callable[[Recording], Any] = lambda recording: recording.group,
+) -> tuple[list[int], list[int]]:
+    """Part recordings into training and validation, so that no key is on both sides.
+
+    Keys are taken for validation in an order drawn from `seed`, as long as they fit in its share
+    of the audio. Where all recordings have one key, each recording is its own.
+
+    Args:
+        recordings: what to part.
+        validation_split: share of the audio for validation, between 0 and 1.
+        seed: of the order.
+        key: what must not be on both sides; the speaker or class by default.
+
+    Returns:
+        Indices for training and for validation, neither empty.
+
+    Raises:
+        UserError: there is only one recording.
+    """
+    members: dict[Any, list[int]] = defaultdict(list)
+    for index, recording in enumerate(recordings):
+        members[key(recording)].append(index)
+    groups = list(members.values())
+    if len(groups) == 1:
+        groups = [[index] for index in groups[0]]
+    if len(groups) < 2:
+        raise UserError(
+            "Training and validation need different recordings, at least 2 of voices and 2 of "
+            f"noises. Received: {len(groups)}"
+        )
+    sizes = [sum(recordings[index].n_samples for index in group) for group in groups]
+    taken = _fitting(sizes, validation_split * sum(sizes), seed)
+    validation = sorted(index for chosen in taken for index in groups[chosen])
+    return sorted(set(range(len(recordings))) - set(validation)), validation
+
+
+def _fitting(sizes: Sequence[int], limit: float, seed: int) -> list[int]:
+    """Indices of sizes, in random order, whose sum stays below `limit`; at least the smallest."""
+    taken: list[int] = []
+    total = 0
+    for index in np.random.default_rng(seed).permutation(len(sizes)).tolist():
+        if total + sizes[index] <= limit:
+            taken.append(index)
+            total += sizes[index]
+    return taken or [int(np.argmin(sizes))]
+
+
+class AudioPool:
+    """Recordings decoded to one rate in one file; opened anew in each process it is sent to.
+
+    Args:
+        index_path: the JSON index that `build` wrote.
+
+    Attributes:
+        recordings: what it holds.
+        bad: files that could not be used, each with a sentence that says why.
+        sample_rate: samples per second, Hz.
+        digest: identifies the sources and the rate.
+    """
+
+    def __init__(self, index_path: Path) -> None:
+        self.index_path = Path(index_path)
+        index = json.loads(self.index_path.read_text())
+        self.sample_rate: int = index["sample_rate"]
+        self.digest: str = index["digest"]
+        self.bad: list[tuple[str, str]] = [(path, reason) for path, reason in index["bad"]]
+        self.recordings = [
+            Recording(Path(path), group, n_samples, rms, offset)
+            for path, group, n_samples, rms, offset, _ in index["recordings"]
+        ]
+        self._scales = [row[-1] for row in index["recordings"]]
+        self._file: int | None = None
+
+    @classmethod
+    def build(
+        cls,
+        files_with_groups: GroupedFiles,
+        sample_rate: int,
+        cache_dir: Path,
+        progress: bool = True,
+        workers: int = 1,
+    ) -> AudioPool:
+        """Decode recordings, or reuse the pool of the same ones.
+
+        Args:
+            files_with_groups: files, each with its speaker or class.
+            sample_rate: rate of the pool, Hz.
+            cache_dir: folder of the pool file and its index. A pool is reused when the names,
+                sizes and times of its files, their groups and the rate are as they were.
+            progress: show a bar on stderr.
+            workers: processes that decode.
+
+        Raises:
+            UserError: none of the files can be used, or the folder cannot be written.
+        """
+        digest = _digest(files_with_groups, sample_rate)
+        index_path = Path(cache_dir) / f"pool_{digest}.json"
+        if not index_path.is_file() or not _samples_path(index_path).is_file():
+            _build(files_with_groups, sample_rate, digest, index_path, progress, workers)
+        return cls(index_path)
+
+    def read(self, index: int, start: int, length: int) -> np.ndarray:
+        """Cut a window out of a recording.
+
+        Args:
+            index: into `recordings`.
+            start: first sample, may lie before the recording.
+            length: samples.
+
+        Returns:
+            float32 (length,), zeros where the recording does not reach.
+        """
+        recording = self.recordings[index]
+        begin, end = max(0, start), min(recording.n_samples, start + length)
+        window = np.zeros(length, np.float32)
+        if begin < end:
+            samples = self._pread(recording.offset + begin, end - begin)
+            np.multiply(
+                samples,
+                np.float32(self._scales[index]),
+                out=window[begin - start : end - start],
+                dtype=np.float32,
+            )
+        return window
+
+    def _pread(self, offset: int, length: int) -> np.ndarray:
+        """Samples of the pool file, int16."""
+        if self._file is None:
+            self._file = os.open(_samples_path(self.index_path), os.O_RDONLY)
+        raw = os.pread(self._file, length * BYTES_PER_SAMPLE, offset * BYTES_PER_SAMPLE)
+        if len(raw) != length * BYTES_PER_SAMPLE:
+            raise UserError(f"{_samples_path(self.index_path)} is cut short; delete it")
+        return np.frombuffer(raw, "<i2")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_file": None}
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None:
+            os.close(self._file)  # type: ignore[arg-type]
+
+
+def _samples_path(index_path: Path) -> Path:
+    """The file of samples that belongs to an index."""
+    return index_path.with_suffix(".int16")
+
+
+def _digest(files: GroupedFiles, sample_rate: int) -> str:
+    """A short name for a list of files as they are now, at a rate."""
+    digest = hashlib.sha256(f"{POOL_VERSION} {sample_rate}".encode())
+    for path, group in files:
+        status = path.stat()
+        digest.update(
+            f"\0{path.resolve()}\0{group}\0{status.st_size} {status.st_mtime_ns}".encode()
+        )
+    return digest.hexdigest()[:16]
+
+
+def _build(
+    files: GroupedFiles,
+    sample_rate: int,
+    digest: str,
+    index_path: Path,
+    progress: bool,
+    workers: int,
+) -> None:
+    """Decode `files` into a pool; the index is written last."""
+    rows: list[tuple[str, str, int, float, int, float]] = []
+    bad: list[tuple[str, str]] = []
+    with data_tools.replacing(_samples_path(index_path)) as temporary:
+        with temporary.open("wb") as file:
+            offset = 0
+            decoded = _decode_all([path for path, _ in files], sample_rate, workers)
+            bar = tqdm(decoded, "decoding", len(files), disable=not progress, unit="file")
+            for (path, group), sound in zip(files, bar, strict=True):
+                if isinstance(sound, str):
+                    bad.append((str(path), sound))
+                    continue
+                _write(file, sound.samples)
+                n_samples = len(sound.samples)
+                rows.append((str(path), group, n_samples, sound.active_rms, offset, sound.scale))
+                offset += n_samples
+        if not rows:
+            raise UserError(f"None of the {len(files)} recordings can be used: {bad[0][1]}")
+    with data_tools.replacing(index_path) as temporary:
+        index = {"digest": digest, "sample_rate": sample_rate, "recordings": rows, "bad": bad}
+        temporary.write_text(json.dumps(index))
+
+
+def _write(file: BinaryIO, samples: np.ndarray) -> None:
+    """Append int16 samples."""
+    file.write(samples.tobytes())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sound:
+    """A decoded recording: int16 samples, what one step of them is worth, and the active level."""
+
+    samples: np.ndarray
+    scale: float
+    active_rms: float
+
+
+def _decode_all(paths: list[Path], sample_rate: int, workers: int) -> Iterator[_Sound | str]:
+    """Decode files in order, in `workers` processes."""
+    tasks = [(path, sample_rate) for path in paths]
+    if workers <= 1:
+        yield from map(_decode, tasks)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap(_decode, tasks, chunksize=4)
+
+
+def _decode(task: tuple[Path, int]) -> _Sound | str:
+    """One recording at a rate, or the sentence that says why it cannot be used."""
+    path, sample_rate = task
+    try:
+        waveform, _ = data_tools.load_audio(path, sample_rate)
+    except UserError as error:
+        return str(error)
+    peak = float(np.abs(waveform).max(initial=0.0))
+    if peak < data_tools.TINY:
+        return f"Only silence in {path}"
+    scale = peak / FULL_SCALE
+    samples = np.round(waveform / np.float32(scale)).astype("<i2")
+    return _Sound(samples, scale, data_tools.active_rms(waveform, sample_rate))
+
+
+def report_bad(pools: Sequence[AudioPool]) -> int:
+    """Name every file that could not be used on stderr, and return how many there were."""
+    bad = dict(entry for pool in pools for entry in pool.bad)
+    for reason in bad.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    return len(bad)
