@@ -71,6 +71,39 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--name_model", default="model_unet", help="name of the network's files in it"
     )
+    group.add_argument(
+        "--run_dir", type=Path, default=REPOSITORY / "runs", help="folder of logs and checkpoints"
+    )
+    group.add_argument(
+        "--training_from_scratch",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="start from random weights, not from those of --name_model",
+    )
+    group.add_argument(
+        "--resume", action="store_true", help="go on with an interrupted training of --name_model"
+    )
+    group.add_argument("--epochs", type=int, default=10, help="passes over the training windows")
+    group.add_argument("--batch_size", type=int, default=20, help="windows in a training step")
+    group.add_argument(
+        "--learning_rate", type=float, help="step size of the optimizer; the model's by default"
+    )
+    group.add_argument(
+        "--schedule",
+        choices=["constant", "cosine"],
+        default="constant",
+        help="learning rate over the epochs",
+    )
+    group.add_argument(
+        "--mixed_precision", action="store_true", help="compute in float16 where that is safe"
+    )
+    group.add_argument("--max_windows", type=int, help="train on this many windows only")
+    group.add_argument(
+        "--max_validation_windows", type=int, help="validate on this many windows only"
+    )
+    group.add_argument(
+        "--backup_every", type=int, help="steps between backups; once an epoch by default"
+    )
 
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:

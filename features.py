@@ -75,6 +75,24 @@ class Features:
         """The fields as plain values, for JSON."""
         return dataclasses.asdict(self)
 
+    def pair(
+        self, noisy: np.ndarray, clean: np.ndarray, config: AudioConfig
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Network input and target of stored windows.
+
+        Args:
+            noisy: (batch, samples) for the `waveform` and `complex` representations, else
+                magnitudes in dB (batch, bins, frames).
+            clean: the same of the voice alone.
+            config: the geometry of the windows.
+        """
+        if self.representation == "waveform":
+            return noisy[..., np.newaxis], clean[..., np.newaxis]
+        if self.representation == "complex":
+            noisy, clean = data_tools.stft(noisy, config), data_tools.stft(clean, config)
+            return self.encode(noisy), self.target_of(noisy, clean)
+        return self.encode_db(noisy), self.target_of_db(noisy, clean)
+
     def encode(self, spectrogram: np.ndarray) -> np.ndarray:
         """Network input of complex noisy spectrograms (batch, bins, frames)."""
         if self.representation == "complex":
@@ -119,11 +137,18 @@ class Features:
 
     def denoise(self, waveform: np.ndarray, network: Network, config: AudioConfig) -> np.ndarray:
         """Clean waveforms (batch, samples) that a network hears in noisy ones."""
-        if self.representation == "waveform":
-            return network(waveform[..., np.newaxis])[..., 0]
-        spectrogram = data_tools.stft(waveform, config)
-        estimate = self.estimate(spectrogram, network(self.encode(spectrogram)))
+        _, estimate = self.spectra(waveform, network, config)
         return data_tools.istft(estimate, config, waveform.shape[-1])
+
+    def spectra(
+        self, waveform: np.ndarray, network: Network, config: AudioConfig
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Noisy spectrograms (batch, bins, frames) of waveforms, and what a network makes of them."""
+        spectrogram = data_tools.stft(waveform, config)
+        if self.representation == "waveform":
+            clean = network(waveform[..., np.newaxis])[..., 0]
+            return spectrogram, data_tools.stft(clean, config)
+        return spectrogram, self.estimate(spectrogram, network(self.encode(spectrogram)))
 
     def _scale_magnitude(self, decibels: np.ndarray) -> np.ndarray:
         """A magnitude in dB in the network's own scale."""

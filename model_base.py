@@ -38,6 +38,7 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
     losses: ClassVar[tuple[str, ...]] = ("huber", "log_cosh", "mse", "mae")
     level_dbfs: ClassVar[float | None] = -25.0
     streaming: ClassVar[bool] = False
+    learning_rate: ClassVar[float] = 1e-3
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         self.audio = audio or self.default_audio
         self.features = features or self.default_features
         self.loss = loss
+        self.decay_steps: int | None = None
 
     def network(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """The network, not compiled, for the hyper-parameters `hp`."""
@@ -59,14 +61,19 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         model = self.network(hp)
         name = self.loss or hp.Choice("loss", list(self.losses), default=self.default_loss)
         rate = hp.Float("learning_rate", 1e-5, 1e-2, sampling="log", default=self.learning_rate)
+        if self.decay_steps:
+            rate = keras.optimizers.schedules.CosineDecay(rate, self.decay_steps)
         model.compile(
             optimizer=self.optimizer(rate),
             loss=registry.resolve(registry.LOSSES, "loss", name)(),
             metrics=self.metrics(),
+            jit_compile=keras.backend.backend() == "jax",
         )
         return model
 
-    learning_rate: ClassVar[float] = 1e-3
+    def deployed(self, model: keras.Model) -> keras.Model:
+        """The network in the shape that prediction runs; the trained one unless overridden."""
+        return model
 
     def optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
         """The optimizer; Adam unless a model needs another."""

@@ -1,0 +1,115 @@
+"""What happens between the epochs of a training: checkpoints, resuming, logs, a loss curve."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+LOG = "log.csv"
+BEST = "best.keras"
+BACKUP = "backup"
+BACKUP_STATE = "training_metadata.json"
+
+Scorer = Callable[[keras.Model], dict[str, float]]
+
+
+class ScoreNetwork(keras.callbacks.Callback):
+    """Score the network on held-out mixtures every few epochs, into the same logs as the loss.
+
+    Must stand before the callbacks that write logs. Between two scorings the values are NaN.
+
+    Args:
+        scorer: gives the scores of a network by name.
+        names: names of those scores.
+        every: epochs from one scoring to the next.
+    """
+
+    def __init__(self, scorer: Scorer, names: tuple[str, ...], every: int) -> None:
+        super().__init__()
+        self.scorer = scorer
+        self.names = names
+        self.every = every
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Add `val_NAME` for each score."""
+        due = (epoch + 1) % self.every == 0
+        scores = self.scorer(self.model) if due else dict.fromkeys(self.names, math.nan)
+        if logs is not None:
+            logs.update({f"val_{name}": scores[name] for name in self.names})
+
+
+class LossCurve(keras.callbacks.Callback):
+    """Redraw the picture of the losses after each epoch."""
+
+    def __init__(self, log: Path, picture: Path) -> None:
+        super().__init__()
+        self.log = log
+        self.picture = picture
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Draw all epochs of the log."""
+        from data_display import plot_losses, save_figure
+
+        save_figure(plot_losses(read_log(self.log)), self.picture)
+
+
+def training_callbacks(
+    run_folder: Path, resume: bool, scoring: ScoreNetwork | None, save_every: int | str
+) -> list[keras.callbacks.Callback]:
+    """All callbacks of a training, in the order in which they must run.
+
+    Args:
+        run_folder: where logs, pictures and checkpoints go.
+        resume: whether an interrupted training goes on there.
+        scoring: scores beside the loss, if wanted.
+        save_every: batches from one backup to the next, or `epoch`.
+    """
+    log = run_folder / LOG
+    best = best_loss(log) if resume else None
+    return [
+        *([scoring] if scoring else []),
+        keras.callbacks.ModelCheckpoint(
+            run_folder / BEST, save_best_only=True, initial_value_threshold=best
+        ),
+        keras.callbacks.CSVLogger(log, append=resume),
+        *_tensorboard(run_folder / "tensorboard"),
+        LossCurve(log, run_folder / "loss.png"),
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.BackupAndRestore(
+            run_folder / BACKUP, save_freq=save_every, double_checkpoint=True
+        ),
+    ]
+
+
+def _tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
+    """The TensorBoard log, which Keras writes with TensorFlow only."""
+    if keras.backend.backend() != "tensorflow":
+        return []
+    return [keras.callbacks.TensorBoard(folder, write_graph=False)]
+
+
+def interrupted_epoch(run_folder: Path) -> int | None:
+    """Epoch, from zero, at which a training in `run_folder` was interrupted; none if none was."""
+    try:
+        state = json.loads((run_folder / BACKUP / BACKUP_STATE).read_text(encoding="utf-8"))
+        return int(state["epoch"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def read_log(log: Path) -> list[dict[str, float]]:
+    """Rows of a CSV log as numbers."""
+    with log.open(encoding="utf-8", newline="") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def best_loss(log: Path) -> float | None:
+    """Lowest validation loss in a log; none without one."""
+    losses = [row["val_loss"] for row in read_log(log)] if log.is_file() else []
+    return min(losses, default=None)

@@ -1,0 +1,130 @@
+"""Batches for training from the .npy windows that data_creation wrote, read as they are needed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from config import AudioConfig
+from errors import UserError
+from features import Features
+
+MANIFEST = "manifest.json"
+
+
+def load_manifest(folder: Path) -> dict[str, Any]:
+    """What data_creation wrote about its windows.
+
+    Args:
+        folder: folder of the spectrograms.
+
+    Raises:
+        UserError: data_creation has not finished there.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"No finished data set in {folder}: run --mode data_creation") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not a manifest of data_creation: {error}") from error
+
+
+def audio_of(manifest: dict[str, Any]) -> AudioConfig:
+    """The geometry of the windows."""
+    return AudioConfig.from_dict(manifest["audio"])
+
+
+class StoredWindows(keras.utils.PyDataset):
+    """Windows of one split as batches (input, target), shuffled anew each epoch.
+
+    Only the windows of the batch at hand are in memory.
+
+    Args:
+        folder: folder of the spectrograms and the manifest.
+        split: `train` or `validation`.
+        features: what the network sees and must give.
+        batch_size: windows in a batch; the last one may be smaller.
+        time_serie_folder: folder of the time series; the manifest's by default.
+        limit: use only this many windows.
+        shuffle_seed: seed of the order; none keeps the order of the files.
+
+    Raises:
+        UserError: the data set is unfinished, or a file is missing or of another shape.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        features: Features,
+        batch_size: int,
+        time_serie_folder: Path | None = None,
+        limit: int | None = None,
+        shuffle_seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        manifest = load_manifest(folder)
+        self.audio = audio_of(manifest)
+        self.features = features
+        self.batch_size = batch_size
+        begin, end = manifest["split"][split]
+        if limit is not None:
+            end = min(end, begin + limit)
+        self.indices = np.arange(begin, end)
+        self.shuffle_seed = shuffle_seed
+        self.start_epoch(0)
+        total = max(stop for _, stop in manifest["split"].values())
+        shape: tuple[int, ...] = (total, self.audio.n_bins, self.audio.n_frames)
+        where, suffix = Path(folder), "amp_db"
+        if features.representation in ("complex", "waveform"):
+            shape = (total, self.audio.frame_length)
+            where = Path(time_serie_folder or manifest["path_save_time_serie"])
+            suffix = "timeserie"
+        self.noisy = _open_windows(where / f"noisy_voice_{suffix}.npy", shape)
+        self.clean = _open_windows(where / f"voice_{suffix}.npy", shape)
+
+    @property
+    def n_windows(self) -> int:
+        """Windows in an epoch."""
+        return len(self.indices)
+
+    def __len__(self) -> int:
+        return math.ceil(self.n_windows / self.batch_size)
+
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        # Sorted, so that a disk is read in one direction.
+        chosen = np.sort(chosen)
+        return self.features.pair(self.noisy[chosen], self.clean[chosen], self.audio)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Take the order of an epoch, counted from zero."""
+        self.epoch = epoch
+        self.order = self.indices
+        if self.shuffle_seed is not None:
+            rng = np.random.default_rng([self.shuffle_seed, epoch])
+            self.order = rng.permutation(self.indices)
+
+    def on_epoch_end(self) -> None:
+        """Move on to the next epoch's order."""
+        self.start_epoch(self.epoch + 1)
+
+
+def _open_windows(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Memory map of a file of windows of the shape that the manifest promises."""
+    try:
+        windows = np.load(path, mmap_mode="r")
+    except FileNotFoundError as error:
+        raise UserError(f"No {path.name} in {path.parent}: run --mode data_creation") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path} as an array: {error}") from error
+    if windows.shape != shape:
+        raise UserError(f"{path} must be shaped {shape}. Received: {windows.shape}")
+    return windows

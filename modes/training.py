@@ -1,0 +1,198 @@
+"""--mode training: fit a network to stored windows or to mixtures drawn on the fly."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import logging
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import keras_tuner
+
+import callbacks
+import dataset
+import devices
+import registry
+import saving
+from errors import UsageError, UserError
+from model_base import DenoisingHyperModel, load_hyperparameters
+
+MEGA = 1e6
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, keep the best network, and save it with its twin and its card."""
+    check(options)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    keras.utils.set_random_seed(options.seed)
+    keras.config.set_dtype_policy("mixed_float16" if options.mixed_precision else "float32")
+
+    hyper_model = make_hyper_model(options)
+    train, validation = make_datasets(options, hyper_model)
+    hp = load_hyperparameters(options.hyperparameters, options.model)
+    run_folder = options.run_dir / options.name_model
+    first_epoch = prepare_run_folder(run_folder, options.resume)
+    train.start_epoch(first_epoch)
+
+    model = build(hyper_model, hp, options, len(train))
+    describe(model, train, validation, options, first_epoch)
+    fit(model, train, validation, options, run_folder, hyper_model)
+
+    best = saving.load_keras(run_folder / callbacks.BEST)
+    stem = options.weights_folder / options.name_model
+    saving.save_network(
+        stem,
+        best,
+        hyper_model,
+        hyperparameters=hp.values,
+        training=summary(train, validation, options, run_folder),
+    )
+    print(f"Saved {stem}.keras, {stem.name}.onnx and {stem.name}.json")
+    return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse numbers that no training can use."""
+    for name in ("epochs", "batch_size"):
+        if getattr(options, name) < 1:
+            raise UsageError(f"`{name}` must be at least 1. Received: {getattr(options, name)}")
+    if options.learning_rate is not None and options.learning_rate <= 0:
+        raise UsageError(f"`learning_rate` must be above 0. Received: {options.learning_rate}")
+
+
+def make_hyper_model(options: argparse.Namespace) -> DenoisingHyperModel:
+    """The HyperModel of the chosen name, for the geometry of the stored windows."""
+    model_class = registry.resolve(registry.MODELS, "model", options.model)
+    manifest = dataset.load_manifest(options.path_save_spectrogram)
+    return model_class(audio=dataset.audio_of(manifest))
+
+
+def make_datasets(options: argparse.Namespace, hyper_model: DenoisingHyperModel) -> tuple[Any, Any]:
+    """Training and validation batches."""
+    shared = (hyper_model.features, options.batch_size)
+    folder = options.path_save_spectrogram
+    return (
+        dataset.StoredWindows(
+            folder, "train", *shared, limit=options.max_windows, shuffle_seed=options.seed
+        ),
+        dataset.StoredWindows(folder, "validation", *shared, limit=options.max_validation_windows),
+    )
+
+
+def prepare_run_folder(run_folder: Path, resume: bool) -> int:
+    """Clear the folder of a new training, or find the epoch at which an old one goes on."""
+    epoch = callbacks.interrupted_epoch(run_folder)
+    if resume and epoch is None:
+        raise UserError(f"No interrupted training to resume in {run_folder}")
+    if not resume and run_folder.exists():
+        shutil.rmtree(run_folder)
+    try:
+        run_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write {run_folder}: {error.strerror}") from error
+    return epoch or 0
+
+
+def build(
+    hyper_model: DenoisingHyperModel,
+    hp: keras_tuner.HyperParameters,
+    options: argparse.Namespace,
+    steps_per_epoch: int,
+) -> keras.Model:
+    """The compiled network, on all GPUs of this machine, with given weights if asked."""
+    if options.learning_rate is not None:
+        hp.Fixed("learning_rate", options.learning_rate)
+    if options.schedule == "cosine":
+        hyper_model.decay_steps = options.epochs * steps_per_epoch
+    with devices.mirrored_scope():
+        model = hyper_model.build(hp)
+        if not options.training_from_scratch:
+            path = options.weights_folder / f"{options.name_model}.keras"
+            saving.load_weights_into(model, path)
+    return model
+
+
+def describe(
+    model: keras.Model, train: Any, validation: Any, options: argparse.Namespace, epoch: int
+) -> None:
+    """Say what the training will do and how long an epoch will take."""
+    seconds = seconds_per_step(model, train) * len(train)
+    print(
+        f"{options.model}: {model.count_params() / MEGA:.2f} M parameters, "
+        f"{train.n_windows} training and {validation.n_windows} validation windows of "
+        f"{train.audio.frame_length / train.audio.sample_rate:.3f} s, batches of "
+        f"{options.batch_size}, epochs {epoch + 1} to {options.epochs}, "
+        f"{devices.device_summary()}, "
+        f"about {datetime.timedelta(seconds=round(seconds))} an epoch",
+        flush=True,
+    )
+
+
+def seconds_per_step(model: keras.Model, train: Any) -> float:
+    """Time of one training step, measured on a step that is undone."""
+    batch = train[0]
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    before = [keras.ops.convert_to_numpy(v) for v in variables]
+    model.train_on_batch(*batch)
+    begin = time.perf_counter()
+    model.train_on_batch(*batch)
+    seconds = time.perf_counter() - begin
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    return seconds
+
+
+def fit(
+    model: keras.Model,
+    train: Any,
+    validation: Any,
+    options: argparse.Namespace,
+    run_folder: Path,
+    hyper_model: DenoisingHyperModel,
+) -> None:
+    """Train to the last epoch, or until a loss is no number.
+
+    Raises:
+        UserError: the loss diverged before a first network could be kept.
+    """
+    model.fit(
+        train,
+        validation_data=validation,
+        epochs=options.epochs,
+        verbose="auto" if sys.stdout.isatty() else 2,
+        callbacks=callbacks.training_callbacks(
+            run_folder, options.resume, None, options.backup_every or "epoch"
+        ),
+    )
+    if not (run_folder / callbacks.BEST).is_file():
+        raise UserError("The loss became NaN in the first epoch; try a lower --learning_rate")
+
+
+def summary(
+    train: Any, validation: Any, options: argparse.Namespace, run_folder: Path
+) -> dict[str, Any]:
+    """What the card says of this training."""
+    log = callbacks.read_log(run_folder / callbacks.LOG)
+    best = min(log, key=lambda row: row["val_loss"])
+    seconds = len(log) * train.n_windows * train.audio.frame_length / train.audio.sample_rate
+    return {
+        "seed": options.seed,
+        "training_windows": train.n_windows,
+        "validation_windows": validation.n_windows,
+        "batch_size": options.batch_size,
+        "epochs": len(log),
+        "hours_heard": round(seconds / 3600, 2),
+        "best_epoch": int(best["epoch"]) + 1,
+        "losses": {name: value for name, value in best.items() if name != "epoch"},
+        "backend": f"keras {keras.__version__}, {keras.backend.backend()}",
+        "date": datetime.date.today().isoformat(),
+    }
