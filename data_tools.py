@@ -193,7 +193,19 @@ def istft(spectrogram: np.ndarray, config: AudioConfig, n_samples: int) -> np.nd
     """
     window = stft_window(config.window, config.n_fft)
     frames = scipy.fft.irfft(np.swapaxes(spectrogram, -1, -2), n=config.n_fft, axis=-1)
-    total = overlap_add(frames * window, config.hop_length_fft)
+    return _weighted_overlap_add(frames * window, config, n_samples)
+
+
+def frames_to_samples(values: np.ndarray, config: AudioConfig, n_samples: int) -> np.ndarray:
+    """A value of each STFT frame (..., frames) as a smooth function of time (..., n_samples)."""
+    power = stft_window(config.window, config.n_fft) ** 2
+    return _weighted_overlap_add(values[..., np.newaxis] * power, config, n_samples)
+
+
+def _weighted_overlap_add(frames: np.ndarray, config: AudioConfig, n_samples: int) -> np.ndarray:
+    """Overlap-add of windowed frames (..., frames, n_fft) over the sum of squared windows."""
+    window = stft_window(config.window, config.n_fft)
+    total = overlap_add(frames, config.hop_length_fft)
     weight = overlap_add(np.tile(window**2, (frames.shape[-2], 1)), config.hop_length_fft)
     begin = config.n_fft // 2
     piece = slice(begin, begin + n_samples)

@@ -143,7 +143,7 @@ class Features:
     def spectra(
         self, waveform: np.ndarray, network: Network, config: AudioConfig
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Noisy spectrograms (batch, bins, frames) of waveforms, and what a network makes of them."""
+        """Noisy spectrograms (batch, bins, frames) and the clean ones that a network hears."""
         spectrogram = data_tools.stft(waveform, config)
         if self.representation == "waveform":
             clean = network(waveform[..., np.newaxis])[..., 0]
