@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import registry
@@ -51,10 +52,82 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--voice_dir", type=Path, help="folder of clean voices")
     group.add_argument("--noise_dir", type=Path, help="folder of noises")
     group.add_argument(
-        "--path_save_spectrogram",
+        "--voice_dir_validation",
         type=Path,
-        default=REPOSITORY / "data/spectrogram",
-        help="folder of the .npy spectrograms and the manifest",
+        help="voices to validate with; else a part of the above",
+    )
+    group.add_argument(
+        "--noise_dir_validation",
+        type=Path,
+        help="noises to validate with; else a part of the above",
+    )
+    group.add_argument(
+        "--noise_classes",
+        type=lambda text: text.split(","),
+        help="classes of noise to use, separated by commas; all by default",
+    )
+    for name, folder, what in (
+        ("spectrogram", "spectrogram", "the .npy spectrograms and the manifest"),
+        ("time_serie", "time_serie", "the .npy waveforms"),
+        ("sound", "sound", "a few minutes to listen to"),
+    ):
+        group.add_argument(
+            f"--path_save_{name}",
+            type=Path,
+            default=REPOSITORY / "data" / folder,
+            help=f"folder of {what}",
+        )
+    group.add_argument(
+        "--cache_dir",
+        type=Path,
+        default=REPOSITORY / "data/cache",
+        help="folder of decoded sources",
+    )
+    group.add_argument("--nb_samples", type=int, default=40000, help="windows to create")
+    group.add_argument(
+        "--validation_split", type=float, default=0.1, help="share of them for validation"
+    )
+    group.add_argument("--snr_min", type=float, default=-5.0, help="lowest voice over noise, dB")
+    group.add_argument("--snr_max", type=float, default=15.0, help="highest voice over noise, dB")
+    group.add_argument("--level_min", type=float, default=-35.0, help="lowest voice level, dBFS")
+    group.add_argument("--level_max", type=float, default=-15.0, help="highest voice level, dBFS")
+    group.add_argument(
+        "--noise_level",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="multiply noises by a factor instead of mixing at an SNR",
+    )
+    group.add_argument(
+        "--voice_level",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="multiply voices by a factor, with --noise_level",
+    )
+    group.add_argument(
+        "--hop_length_frame", type=int, default=1, help="grid of windows in voices, samples"
+    )
+    group.add_argument(
+        "--hop_length_frame_noise", type=int, default=1, help="grid of windows in noises, samples"
+    )
+    group.add_argument(
+        "--min_duration", type=float, default=0.0, help="leave out shorter recordings, s"
+    )
+    group.add_argument(
+        "--save_phase",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="store the phases",
+    )
+    group.add_argument(
+        "--overwrite",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="delete another data set that lies in the folder",
+    )
+    group.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes that compute"
     )
     group.add_argument("--seed", type=int, default=0, help="seed of everything that is random")
 

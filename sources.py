@@ -261,6 +261,13 @@ class AudioPool:
             )
         return window
 
+    def read_looped(self, index: int, start: int, length: int) -> np.ndarray:
+        """Like `read`, from `start` within the recording and from its beginning after its end."""
+        n_samples = self.recordings[index].n_samples
+        if start + length <= n_samples:
+            return self.read(index, start, length)
+        return np.resize(np.roll(self.read(index, 0, n_samples), -start), length)
+
     def _pread(self, offset: int, length: int) -> np.ndarray:
         """Samples of the pool file, int16."""
         if self._file is None:
