@@ -249,9 +249,13 @@ def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
     sound and not of how much of it there is. Zero for digital silence.
     """
     length = max(1, round(ACTIVITY_FRAME_S * sample_rate))
-    power = np.square(frame(waveform, length, length), dtype=np.float64).mean(axis=-1)
+    whole = len(waveform) // length * length
+    frames, rest = waveform[:whole].reshape(-1, length), waveform[whole:]
+    power = np.einsum("ij,ij->i", frames, frames) / length
+    if len(rest):
+        power = np.append(power, np.dot(rest, rest) / length)
     active = power >= power.max() * 10.0 ** (-ACTIVE_RANGE_DB / 10.0)
-    return float(np.sqrt(power[active].mean()))
+    return float(np.sqrt(power[active].mean(dtype=np.float64)))
 
 
 def mix_at_snr(

@@ -93,6 +93,15 @@ class Features:
             return self.encode(noisy), self.target_of(noisy, clean)
         return self.encode_db(noisy), self.target_of_db(noisy, clean)
 
+    def pair_of_waveforms(
+        self, noisy: np.ndarray, clean: np.ndarray, config: AudioConfig
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Network input and target of waveforms (batch, samples), for any representation."""
+        if self.representation == "waveform":
+            return self.pair(noisy, clean, config)
+        spectra = data_tools.stft(noisy, config), data_tools.stft(clean, config)
+        return self.encode(spectra[0]), self.target_of(*spectra)
+
     def encode(self, spectrogram: np.ndarray) -> np.ndarray:
         """Network input of complex noisy spectrograms (batch, bins, frames)."""
         if self.representation == "complex":
