@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
+from typing import Any
 
 import registry
 from config import AudioConfig
+from mixing_config import MixingConfig
 
 REPOSITORY = Path(__file__).resolve().parent
 
@@ -31,6 +34,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_audio_options,
         add_data_options,
         add_training_options,
+        add_mixing_options,
         add_prediction_options,
     ):
         add_options(parser)
@@ -177,6 +181,35 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--backup_every", type=int, help="steps between backups; once an epoch by default"
     )
+
+
+def add_mixing_options(parser: argparse.ArgumentParser) -> None:
+    """Options of training on mixtures drawn while it runs."""
+    group = parser.add_argument_group("mixing, for training with --data dynamic")
+    group.add_argument(
+        "--data",
+        choices=["stored", "dynamic"],
+        default="stored",
+        help="train on the windows of data_creation, or on mixtures drawn while training",
+    )
+    group.add_argument("--steps_per_epoch", type=int, default=500, help="batches in an epoch")
+    group.add_argument("--validation_mixtures", type=int, default=512, help="validation windows")
+    group.add_argument(
+        "--mixing_workers", type=int, default=1, help="processes that mix; 0: the training's own"
+    )
+    group.add_argument("--prefetch", type=int, default=8, help="batches mixed ahead")
+    for field in dataclasses.fields(MixingConfig):
+        default: Any = field.default
+        is_range = isinstance(default, tuple)
+        value = default[0] if is_range else default
+        group.add_argument(
+            f"--mix_{field.name}",
+            type=Path if value is None else type(value),
+            nargs=2 if is_range else None,
+            metavar=("LOW", "HIGH") if is_range else None,
+            default=default,
+            help=field.metadata["help"],
+        )
 
 
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:

@@ -252,7 +252,7 @@ def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
     whole = len(waveform) // length * length
     frames, rest = waveform[:whole].reshape(-1, length), waveform[whole:]
     power = np.einsum("ij,ij->i", frames, frames) / length
-    if len(rest):
+    if len(rest) or not whole:
         power = np.append(power, np.dot(rest, rest) / length)
     active = power >= power.max() * 10.0 ** (-ACTIVE_RANGE_DB / 10.0)
     return float(np.sqrt(power[active].mean(dtype=np.float64)))

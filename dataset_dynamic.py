@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import audio_pack
 import sources
 from config import AudioConfig
 from errors import UsageError
@@ -188,7 +189,8 @@ def _open_pool(kind: str, options: argparse.Namespace, audio: AudioConfig) -> tu
 def _pool_of(
     kind: str, folder: Path, options: argparse.Namespace, audio: AudioConfig
 ) -> sources.AudioPool:
-    """The pool of one folder."""
+    """The pool of one folder, or of a folder in a pack."""
+    folder = audio_pack.as_folder(folder, options.cache_dir)
     if kind == "voice":
         files = sources.find_voices(folder)
     else:
