@@ -1,0 +1,296 @@
+"""Removes noise from waveforms of any rate, length and channel count.
+
+>>> from enhancer import Enhancer
+>>> enhancer = Enhancer.load("weights/model_unet")
+>>> clean = enhancer.enhance(samples, rate)  # (samples,)
+>>> clean = enhancer.enhance(samples, rate, channel_axis=0)  # (channels, samples)
+
+and, block by block, of any length, as a recording arrives:
+
+>>> stream = enhancer.stream(rate)
+>>> parts = [stream.feed(block) for block in blocks]
+>>> parts.append(stream.flush())
+
+A network works at a rate of its own. What it changes is brought to the recording's rate and added
+to the recording, so that a network that changes nothing gives back the recording itself. The band
+above the network's is kept, and falls as the network's own highest band does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import block_processing
+import levels
+import runtime as runtimes
+from block_processing import GainLimits, Resampler
+from card import ModelCard
+from errors import UsageError
+
+MIN_RATE, MAX_RATE = 1000, 768_000
+MAX_CHANNELS = 64
+BLOCK_S = 10
+STEM_SUFFIXES = (".onnx", ".keras", ".json")
+
+
+class Enhancer:
+    """A network that removes noise, with all that it needs to know.
+
+    Args:
+        network: see `runtime.load_network`.
+        card: the network's card.
+        limits: how much of the denoising is done.
+    """
+
+    def __init__(self, network: Any, card: ModelCard, limits: GainLimits | None = None) -> None:
+        self.network = network
+        self.card = card
+        self.limits = limits or GainLimits()
+
+    @classmethod
+    def load(
+        cls,
+        stem: str | Path,
+        runtime: str = "auto",
+        threads: int | None = None,
+        strength: float = 1.0,
+        max_attenuation_db: float | None = None,
+    ) -> Enhancer:
+        """Load a saved network.
+
+        Args:
+            stem: path of the network's files, `weights/model_unet` for `weights/model_unet.onnx`.
+            runtime: `onnx`, `keras`, or `auto` for the first of them that is there.
+            threads: processor threads to use; all by default.
+            strength: 0..1, factor of the attenuation in dB.
+            max_attenuation_db: no time or frequency falls by more, dB; no limit by default.
+
+        Raises:
+            UsageError: an argument is out of its range.
+            UserError: there is no such network, or its files do not belong together.
+        """
+        limits = checked_limits(strength, max_attenuation_db)
+        stem = Path(stem)
+        stem = stem.with_suffix("") if stem.suffix in STEM_SUFFIXES else stem
+        runtimes.network_path(stem, runtime)
+        card = ModelCard.load(stem.with_name(stem.name + ".json"))
+        threads = threads or runtimes.available_threads()
+        return cls(runtimes.load_network(stem, card, runtime, threads), card, limits)
+
+    def enhance(
+        self, samples: np.ndarray, rate: int, channel_axis: int | None = None
+    ) -> np.ndarray:
+        """Remove the noise of a whole recording.
+
+        Args:
+            samples: (samples,), or two axes of which `channel_axis` is the channels'; floats in
+                -1..1 or integers of full scale.
+            rate: samples per second, Hz.
+            channel_axis: 0 or -1; required with two axes, since shapes do not tell.
+
+        Returns:
+            float32 of the same shape, at the same level.
+
+        Raises:
+            UsageError: the shape, type or rate is not one of these.
+            UserError: there are NaN or infinite samples.
+        """
+        sound = channels_first(samples, channel_axis)
+        meter = levels.LevelMeter(check_rate(rate), len(sound))
+        meter.feed(sound)
+        stream = self.stream(rate, len(sound), 0, meter.active_rms(), live=False)
+        parts = [
+            stream.feed(sound[:, begin : begin + BLOCK_S * rate])
+            for begin in range(0, sound.shape[1], BLOCK_S * rate)
+        ]
+        enhanced = np.concatenate([*parts, stream.flush()], axis=1)
+        return _like_input(enhanced, channel_axis)
+
+    def stream(
+        self,
+        rate: int,
+        channels: int = 1,
+        channel_axis: int | None = None,
+        active_rms: np.ndarray | None = None,
+        live: bool = True,
+    ) -> StreamingEnhancer:
+        """Begin to denoise a recording that comes in blocks.
+
+        Args:
+            rate: samples per second, Hz.
+            channels: channels of the recording.
+            channel_axis: as in `enhance`.
+            active_rms: levels of the channels where they are known beforehand (see
+                `levels.LevelMeter`); by default the sound is taken to have the network's level.
+            live: answer as soon as possible, at some cost in speed.
+        """
+        return StreamingEnhancer(self, rate, channels, channel_axis, active_rms, live)
+
+
+class StreamingEnhancer:
+    """One recording on its way through an `Enhancer`, block by block.
+
+    The joined blocks equal what `Enhancer.enhance` gives, and do not depend on the blocks' sizes.
+    A network that streams answers within `n_fft` samples of its own rate; one that needs whole
+    windows answers when a window is full.
+
+    Args:
+        enhancer, rate, channels, channel_axis, active_rms, live: see `Enhancer.stream`.
+    """
+
+    def __init__(
+        self,
+        enhancer: Enhancer,
+        rate: int,
+        channels: int = 1,
+        channel_axis: int | None = None,
+        active_rms: np.ndarray | None = None,
+        live: bool = True,
+    ) -> None:
+        own_rate = enhancer.card.audio.sample_rate
+        self._other_rate = check_rate(rate) != own_rate
+        self._channels, self._channel_axis = check_channels(channels), channel_axis
+        self._gains = np.ones((channels, 1), np.float32)
+        if active_rms is not None:
+            gains = levels.gains_to_level(active_rms, enhancer.card.level_dbfs)
+            self._gains = gains[:, np.newaxis]
+        self._down = Resampler(rate, own_rate, channels)
+        self._denoiser = _denoiser(enhancer, rate, channels, live)
+        self._up = Resampler(own_rate, rate, 3 * channels)
+        self._sound = np.zeros((channels, 0), np.float32)
+
+    def feed(self, block: np.ndarray) -> np.ndarray:
+        """Take the next block; gives the denoised samples that are ready, possibly none.
+
+        Raises:
+            UsageError: its shape or type is not that of the recording.
+        """
+        sound = channels_first(block, self._channel_axis)
+        if len(sound) != self._channels:
+            raise UsageError(f"Blocks must have {self._channels} channels. Received: {len(sound)}")
+        self._sound = np.concatenate([self._sound, sound], axis=1)
+        rows = self._denoiser.feed(self._down.feed(sound * self._gains))
+        return _like_input(self._mix(self._up.feed(self._changes(rows))), self._channel_axis)
+
+    def flush(self) -> np.ndarray:
+        """End the recording; gives the samples that were still on their way."""
+        parts = [
+            self._mix(self._up.feed(self._changes(self._denoiser.feed(self._down.flush())))),
+            self._mix(self._up.feed(self._changes(self._denoiser.flush()))),
+            self._mix(self._up.flush()),
+        ]
+        rest = np.concatenate([*parts, self._sound], axis=1)
+        self._sound = self._sound[:, :0]
+        return _like_input(rest, self._channel_axis)
+
+    def _changes(self, rows: np.ndarray) -> np.ndarray:
+        """What the network changes, what it heard, and the noise share, one below the other."""
+        low, heard, share = rows
+        return np.concatenate([(heard - low) / self._gains, low / self._gains, share])
+
+    def _mix(self, changes: np.ndarray) -> np.ndarray:
+        """Apply changes at the recording's rate to the sound that waits for them."""
+        ready = min(changes.shape[1], self._sound.shape[1])
+        sound, self._sound = self._sound[:, :ready], self._sound[:, ready:]
+        change, low, share = changes[:, :ready].reshape(3, self._channels, ready)
+        if not self._other_rate:
+            return sound + change
+        return sound + change - np.clip(share, 0.0, 1.0) * (sound - low)
+
+
+def _denoiser(
+    enhancer: Enhancer, rate: int, channels: int, live: bool
+) -> block_processing.Denoiser:
+    """The stage that fits the kind of network."""
+    card = enhancer.card
+    top = None
+    if rate != card.audio.sample_rate:
+        top = block_processing.top_band(card.audio, rate)
+    common = (enhancer.network, card.features, card.audio, channels, enhancer.limits, top)
+    if card.streaming:
+        size = 1 if live else block_processing.FRAMES_PER_RUN
+        return block_processing.FrameDenoiser(*common, frames_per_run=size)
+    size = 1 if live else block_processing.BATCH_WINDOWS
+    return block_processing.WindowDenoiser(*common, batch_windows=size)
+
+
+def checked_limits(strength: float, max_attenuation_db: float | None) -> GainLimits:
+    """`GainLimits` of a user's numbers.
+
+    Raises:
+        UsageError: one of them is out of its range.
+    """
+    if not 0.0 <= strength <= 1.0:
+        raise UsageError(f"`strength` must be in 0..1. Received: {strength}")
+    if max_attenuation_db is not None and not 0.0 <= max_attenuation_db < np.inf:
+        raise UsageError(
+            f"`max_attenuation_db` must be zero or more decibels. Received: {max_attenuation_db}"
+        )
+    return GainLimits(strength, max_attenuation_db)
+
+
+def check_rate(rate: int) -> int:
+    """The rate itself, if it is one that can be denoised.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
+        raise UsageError(f"`rate` must be {MIN_RATE}..{MAX_RATE} Hz. Received: {rate}")
+    return int(rate)
+
+
+def check_channels(channels: int) -> int:
+    """The number of channels itself, if it can be denoised.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise UsageError(f"There must be 1..{MAX_CHANNELS} channels. Received: {channels}")
+    return channels
+
+
+def channels_first(samples: np.ndarray, channel_axis: int | None) -> np.ndarray:
+    """Samples as float32 (channels, samples).
+
+    Raises:
+        UsageError: the shape or type is not one of those that `Enhancer.enhance` takes.
+    """
+    samples = to_float32(np.asarray(samples))
+    if samples.ndim == 1 and channel_axis is None:
+        return samples[np.newaxis]
+    if samples.ndim != 2 or channel_axis not in (0, 1, -1):
+        raise UsageError(
+            "`samples` must be (samples,) without `channel_axis`, or have two axes of which "
+            f"`channel_axis` (0 or -1) is the channels'. Received: shape {samples.shape}, "
+            f"channel_axis {channel_axis}"
+        )
+    return np.moveaxis(samples, channel_axis, 0)
+
+
+def _like_input(sound: np.ndarray, channel_axis: int | None) -> np.ndarray:
+    """The inverse of `channels_first`, as float32."""
+    sound = sound.astype(np.float32, copy=False)
+    if channel_axis is None:
+        return sound[0]
+    return np.ascontiguousarray(np.moveaxis(sound, 0, channel_axis))
+
+
+def to_float32(samples: np.ndarray) -> np.ndarray:
+    """Floats as they are, integers divided by their full scale.
+
+    Raises:
+        UsageError: the samples are neither.
+    """
+    if np.issubdtype(samples.dtype, np.floating):
+        with np.errstate(over="ignore"):
+            return samples.astype(np.float32, copy=False)
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128.0) / 128.0
+    if np.issubdtype(samples.dtype, np.signedinteger):
+        return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
+    raise UsageError(f"`samples` must be floats or integers. Received: {samples.dtype}")
