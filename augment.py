@@ -209,7 +209,7 @@ def equalise(
     rate: int,
     rng: np.random.Generator,
     gain_db: Range = (-8.0, 8.0),
-    n_peaks: tuple[int, int] = (0, 2),
+    n_peaks: tuple[int, int] = (0, 1),
 ) -> np.ndarray:
     """Colour the sound with a low shelf, a high shelf and peaks, as microphones and rooms do.
 

@@ -66,7 +66,7 @@ class MixingConfig:
     clip_fraction: Range = _option((0.001, 0.03), "share of their samples that is clipped")
     low_pass_probability: float = _option(0.03, "share of mixtures that lost their highs")
     low_pass_hz: Range = _option((3000.0, 7500.0), "where those highs begin, Hz")
-    codec_probability: float = _option(0.02, "share of mixtures that went through Vorbis or MP3")
+    codec_probability: float = _option(0.01, "share of mixtures that went through Vorbis or MP3")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
