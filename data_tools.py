@@ -29,7 +29,7 @@ TINY = 1e-10
 
 
 def find_audio_files(folder: Path) -> list[Path]:
-    """Audio files below `folder`, sorted by path.
+    """Audio files below `folder`, sorted by path; hidden ones are left out.
 
     Raises:
         UserError: the folder is missing, is a file, or holds no audio.
@@ -38,7 +38,11 @@ def find_audio_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"No such folder: {folder}")
     files = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file()
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not files:
         raise UserError(f"No audio ({' '.join(AUDIO_SUFFIXES)}) in {folder}")
@@ -81,8 +85,11 @@ def save_audio(
         UserError: the folder cannot be written or the disk is full.
     """
     path = Path(path)
+    container = file_format(path)
+    if subtype is None and path.suffix.lower() == ".opus":
+        subtype = "OPUS"
     with replacing(path) as temporary:
-        soundfile.write(temporary, waveform, sample_rate, subtype=subtype, format=file_format(path))
+        soundfile.write(temporary, waveform, sample_rate, subtype=subtype, format=container)
 
 
 def file_format(path: Path) -> str:
@@ -93,8 +100,11 @@ def file_format(path: Path) -> str:
     """
     suffix = path.suffix.lower().lstrip(".")
     name = {"oga": "OGG", "opus": "OGG", "aif": "AIFF"}.get(suffix, suffix.upper())
-    if name not in soundfile.available_formats():
-        raise UserError(f"Cannot write audio as .{suffix}: {path}")
+    if name == "RAW" or name not in soundfile.available_formats():
+        raise UserError(
+            f"The name of an audio file must end in one of {' '.join(AUDIO_SUFFIXES)}. "
+            f"Received: {path}"
+        )
     return name
 
 
