@@ -37,7 +37,7 @@ class AudioConfig:
     def __post_init__(self) -> None:
         for name in ("sample_rate", "n_fft", "hop_length_fft", "frame_length"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise UsageError(f"`{name}` must be a positive whole number. Received: {value}")
         if self.hop_length_fft > self.n_fft // 2:
             raise UsageError(
@@ -65,9 +65,14 @@ class AudioConfig:
         return self.frames_of(self.frame_length)
 
     def frames_of(self, n_samples: int) -> int:
-        """Spectrogram frames of a waveform of `n_samples`, its end padded to a whole hop."""
-        padded = math.ceil(n_samples / self.hop_length_fft) * self.hop_length_fft
-        return 1 + (padded + 2 * (self.n_fft // 2) - self.n_fft) // self.hop_length_fft
+        """Spectrogram frames of a waveform of `n_samples`: one for each hop that begins in it.
+
+        One more closes the waveform, unless the last frame's window still weighs the end of the
+        last hop well, as it does for the 128 x 128 spectrograms.
+        """
+        n_hops = math.ceil(n_samples / self.hop_length_fft)
+        closed = self.n_fft % 2 == 1 and self.hop_length_fft <= self.n_fft // 4 + 1
+        return n_hops if closed else n_hops + 1
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
