@@ -21,6 +21,7 @@ from mixing_config import MixingConfig
 from mixture_feed import BatchMaker, MixtureFeed
 
 VALIDATION_SEED = 20_000
+LEAST = {"steps_per_epoch": 1, "validation_mixtures": 1, "prefetch": 1, "mixing_workers": 0}
 
 
 class DynamicMixtures(keras.utils.PyDataset):
@@ -119,31 +120,16 @@ def open_mixtures(
 ) -> tuple[DynamicMixtures, FixedMixtures]:
     """Training and validation batches of `--data dynamic`.
 
-    Validation mixtures are of the validation folders if given, else of voices and noises that
-    training never uses.
-
     Raises:
         UserError: a folder is missing or holds nothing that can be used.
         UsageError: an option is missing or out of its range.
     """
-    config = mixing_config(options)
-    for name in ("steps_per_epoch", "validation_mixtures", "prefetch"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"`{name}` must be at least 1. Received: {getattr(options, name)}")
-    voices, voice_split = _open_pool("voice", options, audio)
-    noises, noise_split = _open_pool("noise", options, audio)
-    train, validation = (
-        Mixer(
-            voices[side],
-            noises[side],
-            audio,
-            config,
-            seed=options.seed + side * VALIDATION_SEED,
-            voice_indices=voice_split[side],
-            noise_indices=noise_split[side],
-        )
-        for side in (0, 1)
-    )
+    for name, least in LEAST.items():
+        if getattr(options, name) < least:
+            raise UsageError(
+                f"`{name}` must be at least {least}. Received: {getattr(options, name)}"
+            )
+    train, validation = open_mixers(options, audio)
     return (
         DynamicMixtures(
             train,
@@ -155,6 +141,35 @@ def open_mixtures(
         ),
         FixedMixtures(validation, features, options.batch_size, options.validation_mixtures),
     )
+
+
+def open_mixers(options: argparse.Namespace, audio: AudioConfig) -> tuple[Mixer, Mixer]:
+    """The mixers of training and validation.
+
+    Validation mixtures are of the validation folders if given, else of voices and noises that
+    training never uses.
+
+    Raises:
+        UserError: a folder is missing or holds nothing that can be used.
+        UsageError: an option is missing or out of its range.
+    """
+    config = mixing_config(options)
+    voices, voice_indices = _open_pools("voice", options, audio)
+    noises, noise_indices = _open_pools("noise", options, audio)
+    seeds = (options.seed, options.seed + VALIDATION_SEED)
+    train, validation = (
+        Mixer(
+            voices[side],
+            noises[side],
+            audio,
+            config,
+            seeds[side],
+            voice_indices[side],
+            noise_indices[side],
+        )
+        for side in (0, 1)
+    )
+    return train, validation
 
 
 def mixing_config(options: argparse.Namespace) -> MixingConfig:
@@ -174,7 +189,9 @@ Pools = tuple[sources.AudioPool, sources.AudioPool]
 Indices = tuple[list[int] | None, list[int] | None]
 
 
-def _open_pool(kind: str, options: argparse.Namespace, audio: AudioConfig) -> tuple[Pools, Indices]:
+def _open_pools(
+    kind: str, options: argparse.Namespace, audio: AudioConfig
+) -> tuple[Pools, Indices]:
     """Pools for training and validation, and which of their recordings each may use."""
     folder: Path | None = getattr(options, f"{kind}_dir")
     if folder is None:

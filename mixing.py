@@ -50,7 +50,8 @@ class Recordings:
         self.pool = pool
         self.group_of = [recording.group for recording in pool.recordings]
         members: dict[str, list[int]] = {}
-        for index in range(len(self.group_of)) if indices is None else indices:
+        self.indices = list(range(len(self.group_of)) if indices is None else indices)
+        for index in self.indices:
             members.setdefault(self.group_of[index], []).append(index)
         self._names = list(members)
         self._members = members
