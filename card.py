@@ -10,7 +10,7 @@ from typing import Any
 
 from config import AudioConfig
 from data_tools import replacing
-from errors import UserError
+from errors import UsageError, UserError
 from features import Features
 
 
@@ -62,7 +62,9 @@ class ModelCard:
             return cls(**fields)
         except OSError as error:
             raise UserError(f"No model card at {path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except KeyError as error:
+            raise UserError(f"{path} is not a model card: it has no {error}") from error
+        except (ValueError, TypeError, UsageError) as error:
             raise UserError(f"{path} is not a model card: {error}") from error
 
 
