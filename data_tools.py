@@ -26,6 +26,7 @@ FLOOR_DB = -60.0
 ACTIVE_RANGE_DB = 40.0
 ACTIVITY_FRAME_S = 0.02
 TINY = 1e-10
+STREAM_BLOCK = 2**18
 
 
 def find_audio_files(folder: Path) -> list[Path]:
@@ -74,6 +75,36 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
     if sample_rate is None or sample_rate == rate:
         return waveform, rate
     return resample(waveform, rate, sample_rate), sample_rate
+
+
+def stream_audio(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
+    """Read a file as one mono waveform, block by block, so that its length costs no memory.
+
+    Args:
+        path: any file that libsndfile reads.
+        sample_rate: Hz to resample to.
+
+    Returns:
+        Blocks of the waveform, float32 (samples,).
+
+    Raises:
+        UserError: the file is missing, unreadable, empty, or holds NaN or infinite samples.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, "float32", quality="VHQ")
+            same = file.samplerate == sample_rate
+            while len(samples := file.read(STREAM_BLOCK, dtype="float32", always_2d=True)):
+                if not np.isfinite(samples).all():
+                    raise UserError(f"NaN or infinite samples in {path}")
+                block = samples.mean(axis=1)
+                yield block if same else stream.resample_chunk(block)
+            if not file.tell():
+                raise UserError(f"No samples in {path}")
+            if not same:
+                yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise UserError(f"Cannot read {path} as audio: {str(error).rstrip('.')}") from error
 
 
 def save_audio(
@@ -242,7 +273,11 @@ def amplitude_to_db(magnitude: np.ndarray, floor_db: float = FLOOR_DB) -> np.nda
 
 def spectrogram_to_db(spectrogram: np.ndarray, floor_db: float = FLOOR_DB) -> np.ndarray:
     """Decibels re 1.0 of the magnitude of a complex spectrogram, without its square root."""
-    power = spectrogram.real**2 + spectrogram.imag**2
+    return power_to_db(spectrogram.real**2 + spectrogram.imag**2, floor_db)
+
+
+def power_to_db(power: np.ndarray, floor_db: float = FLOOR_DB) -> np.ndarray:
+    """Decibels re 1.0 of a squared magnitude, float32, never below `floor_db`."""
     floor = np.float32(10.0 ** (floor_db / 10.0))
     return np.float32(10.0) * np.log10(np.maximum(power, floor), dtype=np.float32)
 
@@ -258,7 +293,12 @@ def active_rms(waveform: np.ndarray, sample_rate: int) -> float:
     Pauses and silence around a recording do not count, so that a level or an SNR speaks of the
     sound and not of how much of it there is. Zero for digital silence.
     """
-    length = max(1, round(ACTIVITY_FRAME_S * sample_rate))
+    return rms_of_active(activity(waveform, sample_rate))
+
+
+def activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Mean square of each 20 ms of (samples,), the last of them filled up with zeros."""
+    length = activity_frame(sample_rate)
     whole = len(waveform) // length * length
     frames, rest = waveform[:whole].reshape(-1, length), waveform[whole:]
     power = np.einsum("ij,ij->i", frames, frames) / length
@@ -286,3 +326,13 @@ def mix_at_snr(
     gain = clean_rms / max(noise_rms, TINY) * 10.0 ** (-snr_db / 20.0)
     scaled = (np.float32(gain) * noise).astype(np.float32, copy=False)
     return clean + scaled, scaled
+    return power
+
+
+def activity_frame(sample_rate: int) -> int:
+    """Samples in 20 ms."""
+    return max(1, round(ACTIVITY_FRAME_S * sample_rate))
+
+
+def rms_of_active(power: np.ndarray) -> float:
+    """Root mean square over the frames that are active, from the mean square of every frame."""

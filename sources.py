@@ -7,16 +7,19 @@ system's page cache and none of them holds the audio in memory.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import fcntl
 import hashlib
 import json
-import multiprocessing
 import os
 import re
+import shutil
 import sys
+import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,10 +28,14 @@ from tqdm import tqdm
 
 import data_tools
 from errors import UsageError, UserError
+from worker_pool import worker_pool
 
 POOL_VERSION = 1
 FULL_SCALE = 32767
 BYTES_PER_SAMPLE = 2
+FRAMES_PER_BLOCK = 10_000
+FILES_PER_TASK = 4
+PARTS = "decoding_"
 
 GroupedFiles = Sequence[tuple[Path, str]]
 
@@ -233,8 +240,9 @@ class AudioPool:
         """
         digest = _digest(files_with_groups, sample_rate)
         index_path = Path(cache_dir) / f"pool_{digest}.json"
-        if not index_path.is_file() or not _samples_path(index_path).is_file():
-            _build(files_with_groups, sample_rate, digest, index_path, progress, workers)
+        with _alone_in(index_path.parent):
+            if not index_path.is_file() or not _samples_path(index_path).is_file():
+                _build(files_with_groups, sample_rate, digest, index_path, progress, workers)
         return cls(index_path)
 
     def read(self, index: int, start: int, length: int) -> np.ndarray:
@@ -285,6 +293,21 @@ class AudioPool:
             os.close(self._file)  # type: ignore[arg-type]
 
 
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process builds a pool in a folder, and keep others out."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"Cannot write {folder}: {error.strerror}") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _samples_path(index_path: Path) -> Path:
     """The file of samples that belongs to an index."""
     return index_path.with_suffix(".int16")
@@ -310,21 +333,26 @@ def _build(
     workers: int,
 ) -> None:
     """Decode `files` into a pool; the index is written last."""
+    _clear_remains(index_path.parent)
     rows: list[tuple[str, str, int, float, int, float]] = []
     bad: list[tuple[str, str]] = []
-    with data_tools.replacing(_samples_path(index_path)) as temporary:
-        with temporary.open("wb") as file:
-            offset = 0
-            decoded = _decode_all([path for path, _ in files], sample_rate, workers)
-            bar = tqdm(decoded, "decoding", len(files), disable=not progress, unit="file")
-            for (path, group), sound in zip(files, bar, strict=True):
-                if isinstance(sound, str):
-                    bad.append((str(path), sound))
-                    continue
-                _write(file, sound.samples)
-                n_samples = len(sound.samples)
-                rows.append((str(path), group, n_samples, sound.active_rms, offset, sound.scale))
-                offset += n_samples
+    offset = 0
+    with (
+        data_tools.replacing(_samples_path(index_path)) as temporary,
+        temporary.open("wb") as pool_file,
+        tempfile.TemporaryDirectory(dir=index_path.parent, prefix=PARTS) as folder,
+    ):
+        decoded = _decode_all([path for path, _ in files], sample_rate, Path(folder), workers)
+        bar = tqdm(decoded, "decoding", len(files), disable=not progress, unit="file")
+        for (path, group), sound in zip(files, bar, strict=True):
+            if isinstance(sound, str):
+                bad.append((str(path), sound))
+                continue
+            with sound.part.open("rb") as part:
+                shutil.copyfileobj(part, pool_file)
+            sound.part.unlink()
+            rows.append((str(path), group, sound.n_samples, sound.active_rms, offset, sound.scale))
+            offset += sound.n_samples
         if not rows:
             raise UserError(f"None of the {len(files)} recordings can be used: {bad[0][1]}")
     with data_tools.replacing(index_path) as temporary:
@@ -332,46 +360,68 @@ def _build(
         temporary.write_text(json.dumps(index))
 
 
-def _write(file: BinaryIO, samples: np.ndarray) -> None:
-    """Append int16 samples."""
-    file.write(samples.tobytes())
+def _clear_remains(folder: Path) -> None:
+    """Delete what processes that were killed while decoding left behind."""
+    for parts in folder.glob(f"{PARTS}*"):
+        shutil.rmtree(parts, ignore_errors=True)
+    for unfinished in folder.glob(".*.int16"):
+        unfinished.unlink()
 
 
 @dataclasses.dataclass(frozen=True)
 class _Sound:
-    """A decoded recording: int16 samples, what one step of them is worth, and the active level."""
+    """A decoded recording: a file of int16 samples, what one step of them is worth, its level."""
 
-    samples: np.ndarray
+    part: Path
+    n_samples: int
     scale: float
     active_rms: float
 
 
-def _decode_all(paths: list[Path], sample_rate: int, workers: int) -> Iterator[_Sound | str]:
-    """Decode files in order, in `workers` processes."""
-    tasks = [(path, sample_rate) for path in paths]
+def _decode_all(
+    paths: Sequence[Path], sample_rate: int, folder: Path, workers: int
+) -> Iterator[_Sound | str]:
+    """Decode files into parts in `folder`, in order, in `workers` processes."""
+    parts = [folder / str(number) for number in range(len(paths))]
+    arguments = paths, [sample_rate] * len(paths), parts
     if workers <= 1:
-        yield from map(_decode, tasks)
+        yield from map(_decode, *arguments)
         return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap(_decode, tasks, chunksize=4)
+    with worker_pool(min(workers, len(paths))) as pool:
+        yield from pool.map(_decode, *arguments, chunksize=FILES_PER_TASK)
 
 
-def _decode(task: tuple[Path, int]) -> _Sound | str:
+def _decode(path: Path, sample_rate: int, part: Path) -> _Sound | str:
     """One recording at a rate, or the sentence that says why it cannot be used."""
-    path, sample_rate = task
     try:
-        waveform, _ = data_tools.load_audio(path, sample_rate)
+        with tempfile.TemporaryFile(dir=part.parent) as unscaled:
+            peak = 0.0
+            for block in data_tools.stream_audio(path, sample_rate):
+                peak = max(peak, float(np.abs(block).max(initial=0.0)))
+                unscaled.write(block.data)
+            if peak < data_tools.TINY:
+                return f"Only silence in {path}"
+            unscaled.seek(0)
+            return _quantise(unscaled, sample_rate, peak / FULL_SCALE, part)
     except UserError as error:
         return str(error)
-    peak = float(np.abs(waveform).max(initial=0.0))
-    if peak < data_tools.TINY:
-        return f"Only silence in {path}"
-    scale = peak / FULL_SCALE
-    samples = np.round(waveform / np.float32(scale)).astype("<i2")
-    return _Sound(samples, scale, data_tools.active_rms(waveform, sample_rate))
 
 
-def report_bad(pools: Sequence[AudioPool]) -> int:
+def _quantise(unscaled: BinaryIO, sample_rate: int, scale: float, part: Path) -> _Sound:
+    """Turn a file of float32 samples into one of int16 samples."""
+    n_samples = 0
+    powers = []
+    block_bytes = FRAMES_PER_BLOCK * data_tools.activity_frame(sample_rate) * 4
+    with part.open("wb") as file:
+        while raw := unscaled.read(block_bytes):
+            block = np.frombuffer(raw, np.float32)
+            powers.append(data_tools.activity(block, sample_rate))
+            file.write(np.round(block / np.float32(scale)).astype("<i2").data)
+            n_samples += len(block)
+    return _Sound(part, n_samples, scale, data_tools.rms_of_active(np.concatenate(powers)))
+
+
+def report_bad(pools: Iterable[AudioPool]) -> int:
     """Name every file that could not be used on stderr, and return how many there were."""
     bad = dict(entry for pool in pools for entry in pool.bad)
     for reason in bad.values():

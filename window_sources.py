@@ -1,4 +1,4 @@
-"""How a stored window is drawn: which recordings, where in them, and how loud each is.
+"""Where the windows of a data set come from: mixtures of voices and noises, or recorded pairs.
 
 Window `index` of a split depends on the seed, the split and the index alone, so that windows can
 be made in any order by any number of processes. `mixing.py` draws the richer mixtures of training
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -33,6 +34,19 @@ WINDOW = np.dtype(
 )
 
 
+class WindowSource(Protocol):
+    """Anything that windows can be drawn from."""
+
+    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Window `index`: what was drawn, and the voice and the noise in it.
+
+        Returns:
+            The draw, of dtype `WINDOW` and shape (): recordings by their number in the pools, the
+            sample at which the window begins in them, levels, and factors of the samples.
+            The voice and the noise, float32 (frame_length,) each; their sum is the noisy voice.
+        """
+
+
 @dataclasses.dataclass(frozen=True)
 class MixingLaw:
     """Levels of voice and noise in a mixture, each drawn uniformly from a range.
@@ -49,7 +63,7 @@ class MixingLaw:
         voice_level: factor of the voice, with `noise_level`.
 
     Raises:
-        UsageError: a range is upside down, or a factor is negative.
+        UsageError: a range is upside down or not finite, or a factor is negative.
     """
 
     snr_db: Range = (-5.0, 15.0)
@@ -58,16 +72,16 @@ class MixingLaw:
     voice_level: Range = (1.0, 1.0)
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("snr_min", *self.snr_db),
-            ("level_min", *self.level_dbfs),
-            ("noise_level", *(self.noise_level or (0.0, 0.0))),
-            ("voice_level", *self.voice_level),
+        for names, (low, high) in (
+            ("`snr_min` and `snr_max`", self.snr_db),
+            ("`level_min` and `level_max`", self.level_dbfs),
+            ("`noise_level`", self.noise_level or (0.0, 0.0)),
+            ("`voice_level`", self.voice_level),
         ):
-            if not low <= high:
-                raise UsageError(f"`{name}` must not exceed its maximum. Received: {low} {high}")
-            if name.endswith("_level") and low < 0:
-                raise UsageError(f"`{name}` must not be negative. Received: {low} {high}")
+            if not (np.isfinite([low, high]).all() and low <= high):
+                raise UsageError(f"{names} must rise from low to high. Received: {low} {high}")
+            if names.endswith("_level`") and low < 0:
+                raise UsageError(f"{names} must not be negative. Received: {low} {high}")
 
     def draw_gains(
         self, rng: np.random.Generator, voice_rms: float, noise_rms: float
@@ -79,16 +93,62 @@ class MixingLaw:
         return 10.0 ** (level / 20.0) / voice_rms, 10.0 ** ((level - snr) / 20.0) / noise_rms
 
 
-class Mixer:
-    """Draws the windows of one split.
+class Places:
+    """Draws windows out of recordings, each second of them as likely as any other.
+
+    A recording shorter than a window lies anywhere within it, between silences.
+
+    Args:
+        lengths: of the recordings, samples.
+        frame_length: of a window, samples.
+        hop_length: longer recordings are entered at multiples of this, samples.
+    """
+
+    def __init__(self, lengths: Sequence[int], frame_length: int, hop_length: int) -> None:
+        self._lengths = np.asarray(lengths)
+        self._ends = np.cumsum(self._lengths)
+        self._frame_length = frame_length
+        self._hop_length = hop_length
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
+        """A recording's place in the list, and the sample of it at which the window begins."""
+        place = int(np.searchsorted(self._ends, rng.integers(self._ends[-1]), "right"))
+        spare = int(self._lengths[place]) - self._frame_length
+        if spare <= 0:
+            return place, int(rng.integers(spare, 1))
+        return place, on_grid(rng, spare, self._hop_length)
+
+
+def on_grid(rng: np.random.Generator, last: int, hop_length: int) -> int:
+    """A multiple of `hop_length` from 0 to `last`."""
+    return hop_length * int(rng.integers(last // hop_length + 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """How long windows are, and where they may begin.
+
+    Args:
+        frame_length: of a window, samples.
+        hop_length: windows begin at multiples of this in voices, samples.
+        hop_length_noise: likewise in noises.
+    """
+
+    frame_length: int
+    hop_length: int = 1
+    hop_length_noise: int = 1
+
+
+class MixedWindows:
+    """Voices and noises, each drawn by itself; a noise shorter than a window is looped.
 
     Args:
         voices, noises: pools of recordings at one rate.
-        voice_indices, noise_indices: recordings of the split.
+        voice_indices, noise_indices: the recordings to draw from. Voices are drawn by their
+            length, noises all alike.
         law: levels.
-        frame_length: samples in a window.
-        hop_length_voice, hop_length_noise: windows start at multiples of these, samples.
-        key: numbers that the random draws depend on beside the index, the seed first.
+        grid: length and places of windows.
+        key: numbers that the draws depend on beside the index, the seed among them.
     """
 
     def __init__(
@@ -98,69 +158,105 @@ class Mixer:
         voice_indices: Sequence[int],
         noise_indices: Sequence[int],
         law: MixingLaw,
-        frame_length: int,
-        hop_length_voice: int,
-        hop_length_noise: int,
-        key: tuple[int, ...],
+        grid: Grid,
+        key: Sequence[int],
     ) -> None:
         self.voices = voices
         self.noises = noises
-        self.voice_indices = np.asarray(voice_indices)
-        self.noise_indices = np.asarray(noise_indices)
+        self.voice_indices = list(voice_indices)
+        self.noise_indices = list(noise_indices)
         self.law = law
-        self.frame_length = frame_length
-        self.hop_length_voice = hop_length_voice
-        self.hop_length_noise = hop_length_noise
-        self.key = key
+        self.grid = grid
+        self.key = tuple(key)
         lengths = [voices.recordings[index].n_samples for index in voice_indices]
-        self._voice_ends = np.cumsum(lengths)
+        self._places = Places(lengths, grid.frame_length, grid.hop_length)
 
     def draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Window `index`: what was drawn (of dtype `WINDOW`), the voice and the noise in it.
-
-        Returns:
-            The draw, shaped (), and float32 (frame_length,) twice; their sum is the mixture.
-        """
+        """Window `index`, see `WindowSource`."""
         rng = np.random.default_rng([*self.key, index])
-        place = np.searchsorted(self._voice_ends, rng.integers(self._voice_ends[-1]), "right")
-        voice = int(self.voice_indices[place])
-        noise = int(self.noise_indices[rng.integers(len(self.noise_indices))])
-        voice_start = self._voice_start(rng, voice)
+        place, voice_start = self._places.draw(rng)
+        voice = self.voice_indices[place]
+        noise = self.noise_indices[rng.integers(len(self.noise_indices))]
         noise_start = self._noise_start(rng, noise)
-        voice_rms = self.voices.recordings[voice].active_rms
-        noise_rms = self.noises.recordings[noise].active_rms
-        gains = self.law.draw_gains(rng, voice_rms, noise_rms)
-
-        clean = self.voices.read(voice, voice_start, self.frame_length)
-        sound = self.noises.read_looped(noise, noise_start, self.frame_length)
-        clean *= np.float32(gains[0])
-        sound *= np.float32(gains[1])
-        peak = float(np.abs(clean + sound).max())
-        if peak > 1.0:
-            clean /= np.float32(peak)
-            sound /= np.float32(peak)
-            gains = (gains[0] / peak, gains[1] / peak)
-        levels = data_tools.amplitude_to_db(
-            np.array([gains[0] * voice_rms, gains[1] * noise_rms]), LOWEST_LEVEL_DB
+        levels = self.voices.recordings[voice].active_rms, self.noises.recordings[noise].active_rms
+        gains = self.law.draw_gains(rng, *levels)
+        length = self.grid.frame_length
+        sounds = (
+            self.voices.read(voice, voice_start, length) * np.float32(gains[0]),
+            self.noises.read_looped(noise, noise_start, length) * np.float32(gains[1]),
         )
-        row = (voice, voice_start, noise, noise_start, levels[0] - levels[1], levels[0], *gains)
-        return np.array(row, WINDOW), clean, sound
-
-    def _voice_start(self, rng: np.random.Generator, index: int) -> int:
-        """Where a window begins in a voice; a voice shorter than it lies anywhere within it."""
-        spare = self.voices.recordings[index].n_samples - self.frame_length
-        if spare <= 0:
-            return int(rng.integers(spare, 1))
-        return _on_grid(rng, spare, self.hop_length_voice)
+        excess = max(1.0, float(np.abs(sounds[0] + sounds[1]).max()))
+        if excess > 1.0:
+            sounds = sounds[0] / np.float32(excess), sounds[1] / np.float32(excess)
+        gains = gains[0] / excess, gains[1] / excess
+        reached = _decibels(gains[0] * levels[0], gains[1] * levels[1])
+        return _row(voice, voice_start, noise, noise_start, reached, gains), *sounds
 
     def _noise_start(self, rng: np.random.Generator, index: int) -> int:
-        """Where a window begins in a noise; a noise shorter than it is looped from anywhere."""
+        """Where a window begins in a noise."""
         n_samples = self.noises.recordings[index].n_samples
-        if n_samples <= self.frame_length:
+        if n_samples <= self.grid.frame_length:
             return int(rng.integers(n_samples))
-        return _on_grid(rng, n_samples - self.frame_length, self.hop_length_noise)
+        return on_grid(rng, n_samples - self.grid.frame_length, self.grid.hop_length_noise)
 
 
-def _on_grid(rng: np.random.Generator, last: int, hop: int) -> int:
-    """A multiple of `hop` up to `last`."""
-    return hop * int(rng.integers(last // hop + 1))
+class PairedWindows:
+    """Windows at the same place in a clean recording and a noisy one of the same voice.
+
+    What was drawn is told as if the noise had been mixed, except that levels are those of the
+    window itself.
+
+    Args:
+        clean, noisy: pools of recordings at one rate.
+        pairs: recordings that belong together, by their numbers in the pools.
+        grid: length and places of windows.
+        key: numbers that the draws depend on beside the index, the seed among them.
+    """
+
+    def __init__(
+        self,
+        clean: AudioPool,
+        noisy: AudioPool,
+        pairs: Sequence[tuple[int, int]],
+        grid: Grid,
+        key: Sequence[int],
+    ) -> None:
+        self.clean = clean
+        self.noisy = noisy
+        self.pairs = list(pairs)
+        self.grid = grid
+        self.key = tuple(key)
+        self._lengths = [
+            min(clean.recordings[first].n_samples, noisy.recordings[second].n_samples)
+            for first, second in pairs
+        ]
+        self._places = Places(self._lengths, grid.frame_length, grid.hop_length)
+
+    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Window `index`, see `WindowSource`."""
+        rng = np.random.default_rng([*self.key, index])
+        place, start = self._places.draw(rng)
+        first, second = self.pairs[place]
+        clean = self.clean.read(first, start, self.grid.frame_length)
+        noise = self.noisy.read(second, start, self.grid.frame_length) - clean
+        beyond = self._lengths[place] - start
+        clean[beyond:] = 0.0
+        noise[beyond:] = 0.0
+        rate = self.clean.sample_rate
+        levels = _decibels(*(data_tools.active_rms(sound, rate) for sound in (clean, noise)))
+        return _row(first, start, second, start, levels, (1.0, 1.0)), clean, noise
+
+
+def _decibels(voice_rms: float, noise_rms: float) -> tuple[float, float]:
+    """Two levels in dBFS, finite even for silence."""
+    levels = data_tools.amplitude_to_db(np.array([voice_rms, noise_rms]), LOWEST_LEVEL_DB)
+    return float(levels[0]), float(levels[1])
+
+
+def _row(
+    voice: int, voice_start: int, noise: int, noise_start: int, levels: Range, gains: Range
+) -> np.ndarray:
+    """What was drawn, as `WINDOW`."""
+    snr_db = levels[0] - levels[1]
+    row = (voice, voice_start, noise, noise_start, snr_db, levels[0], *gains)
+    return np.array(row, WINDOW)

@@ -7,6 +7,7 @@ asks for is written, when every window is there.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import io
@@ -14,7 +15,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,15 @@ from errors import UserError
 MANIFEST = "manifest.json"
 JOURNAL = "manifest.json.unfinished"
 PARTIAL = ".partial"
+BLOCK = 512  # bytes, the unit of st_blocks whatever the disk
+
+
+def reserve(file: int, size: int) -> None:
+    """Make an open file `size` bytes long, and sure of them where the system can promise that."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +77,25 @@ class ArrayFile:
         """Bytes of the whole file."""
         return len(self.header) + self.shape[0] * self.row_size
 
+    def exists(self) -> bool:
+        """Whether it is there, complete or not."""
+        return self.partial.is_file() or self.path.is_file()
+
+    def is_complete(self) -> bool:
+        """Whether it is there under its own name, and whole."""
+        return self.path.is_file() and self.path.stat().st_size == self.size
+
+    def missing_bytes(self) -> int:
+        """What it will still take of the disk."""
+        present = next((p for p in (self.partial, self.path) if p.is_file()), None)
+        return self.size - (present.stat().st_blocks * BLOCK if present else 0)
+
     def allocate(self) -> None:
-        """Reserve its space on the disk, or continue with what is there already."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Reserve its space on the disk; what is there already stays."""
+        if self.is_complete():
+            return
         with self.partial.open("ab") as file:
-            os.posix_fallocate(file.fileno(), 0, self.size)
+            reserve(file.fileno(), self.size)
         self._write(0, self.header)
 
     def write(self, first: int, rows: np.ndarray) -> None:
@@ -106,30 +131,31 @@ class WindowStore:
     Args:
         folder: of the manifest and the journal.
         arrays: the files.
-        configuration: everything that the bytes depend on, as JSON keeps it.
+        configuration: everything that the bytes depend on, of values that JSON keeps.
+
+    Attributes:
+        done: numbers of the chunks that are written.
     """
 
     def __init__(
         self, folder: Path, arrays: Sequence[ArrayFile], configuration: dict[str, Any]
     ) -> None:
         self.folder = Path(folder)
+        self.manifest = self.folder / MANIFEST
         self.arrays = list(arrays)
-        self.configuration = configuration
+        self.configuration = json.loads(json.dumps(configuration))
         self.done: set[int] = set()
-
-    @property
-    def manifest(self) -> Path:
-        """The file that says that the data set is complete."""
-        return self.folder / MANIFEST
 
     def is_complete(self) -> bool:
         """Whether this very data set is there already."""
-        return self._stored_configuration() == self.configuration and all(
-            array.path.is_file() and array.path.stat().st_size == array.size
-            for array in self.arrays
-        )
+        try:
+            stored = json.loads(self.manifest.read_text())["configuration"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return stored == self.configuration and all(array.is_complete() for array in self.arrays)
 
-    def open(self, overwrite: bool = False) -> None:
+    @contextlib.contextmanager
+    def opened(self, overwrite: bool = False) -> Iterator[None]:
         """Begin the data set, or continue it where it stopped.
 
         Args:
@@ -141,113 +167,132 @@ class WindowStore:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock()
-            self._read_journal(overwrite)
-            self._check_space()
-            self._allocate()
+            self._journal = self._journal_path.open("a+")
         except OSError as error:
-            raise UserError(
-                f"Cannot write {error.filename or self.folder}: {error.strerror}"
-            ) from error
+            raise _unwritable(self.folder, error) from error
+        with self._journal:
+            self._lock()
+            try:
+                self._begin(overwrite)
+            except OSError as error:
+                raise _unwritable(self.folder, error) from error
+            yield
 
     def mark_done(self, chunk: int) -> None:
         """Note that all rows of a chunk are written."""
         self.done.add(chunk)
-        self._journal.write(f"{chunk}\n")
-        self._journal.flush()
+        self._note(str(chunk))
 
-    def finish(self, manifest: dict[str, Any]) -> None:
-        """Publish the files and then the manifest."""
+    def publish(self) -> None:
+        """Give the files their names."""
         for array in self.arrays:
             array.publish()
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        """Write the manifest, with the configuration, and forget the journal."""
         with replacing(self.manifest) as temporary:
-            temporary.write_text(json.dumps(manifest | {"configuration": self.configuration}))
-        self._journal.close()
-        (self.folder / JOURNAL).unlink()
+            content = manifest | {"configuration": self.configuration}
+            temporary.write_text(json.dumps(content, indent=1) + "\n")
+        self._journal_path.unlink()
+
+    @property
+    def _journal_path(self) -> Path:
+        """The file of the configuration, on its first line, and the chunks that are done."""
+        return self.folder / JOURNAL
 
     def _lock(self) -> None:
-        """Open the journal for this process alone."""
-        path = self.folder / JOURNAL
-        self._journal = path.open("a+")
+        """Keep other processes out until the journal is closed."""
         try:
             fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UserError(f"Another process is writing the data set in {self.folder}") from error
+            raise UserError(f"Another process is writing a data set in {self.folder}") from error
 
-    def _read_journal(self, overwrite: bool) -> None:
-        """Find out which chunks are done; begin the journal where there is none."""
+    def _begin(self, overwrite: bool) -> None:
+        """Continue what the journal tells of, or make way and allocate."""
+        stored, done = self._read_journal()
+        if stored == self.configuration and all(array.exists() for array in self.arrays):
+            self.done = done
+        else:
+            self._make_way(stored, overwrite)
+            self._note(json.dumps(self.configuration))
+        try:
+            self._check_space()
+            for array in self.arrays:
+                array.allocate()
+        except (OSError, UserError):
+            if not self.done:
+                self._abandon()
+            raise
+
+    def _read_journal(self) -> tuple[dict[str, Any] | None, set[int]]:
+        """The configuration that was begun, and the chunks that were done."""
         self._journal.seek(0)
-        first, *chunks = self._journal.read().split("\n")
-        stored = json.loads(first) if first else None
-        if stored == self.configuration and all(a.partial.exists() for a in self.arrays):
-            self.done = {int(chunk) for chunk in chunks[:-1]}
-            return
-        self._make_way(stored, overwrite)
-        self._journal.truncate(0)
-        self._journal.write(json.dumps(self.configuration) + "\n")
+        first, *lines = self._journal.read().split("\n")
+        if not lines:
+            return None, set()  # killed before its first line was whole
+        return json.loads(first), {int(line) for line in lines[:-1]}
+
+    def _note(self, line: str) -> None:
+        """Add a line to the journal."""
+        self._journal.write(line + "\n")
         self._journal.flush()
 
     def _make_way(self, stored: dict[str, Any] | None, overwrite: bool) -> None:
         """Delete what lies where the data set will be, if that is allowed."""
-        paths = [self.manifest, *(array.path for array in self.arrays)]
-        present = [path for path in paths if path.exists()]
-        if not overwrite and (present or stored not in (None, self.configuration)):
-            self._journal.close()
+        published = [self.manifest, *(array.path for array in self.arrays)]
+        another = stored is not None and stored != self.configuration
+        if not overwrite and (another or any(path.exists() for path in published)):
+            if stored is None:
+                self._journal_path.unlink()
             raise UserError(
                 f"{self.folder} holds another data set; give another folder, or --overwrite"
             )
         self.manifest.unlink(missing_ok=True)
         for array in self.arrays:
             array.remove()
-
-    def _stored_configuration(self) -> dict[str, Any] | None:
-        """The configuration of the complete data set in the folder, if there is one."""
-        try:
-            return json.loads(self.manifest.read_text())["configuration"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        self._journal.truncate(0)
 
     def _check_space(self) -> None:
-        """Refuse to begin what the disk cannot hold."""
-        needed: dict[int, int] = {}
-        folder_of: dict[int, Path] = {}
+        """Refuse to begin what the disks cannot hold."""
+        needed: Counter[Path] = Counter()
         for array in self.arrays:
             array.path.parent.mkdir(parents=True, exist_ok=True)
-            device = array.path.parent.stat().st_dev
-            present = array.partial.stat().st_blocks * 512 if array.partial.exists() else 0
-            needed[device] = needed.get(device, 0) + array.size - present
-            folder_of[device] = array.path.parent
-        for device, size in needed.items():
-            free = shutil.disk_usage(folder_of[device]).free
+            needed[array.path.parent] += array.missing_bytes()
+        for device in {folder.stat().st_dev for folder in needed}:
+            folders = [folder for folder in needed if folder.stat().st_dev == device]
+            size = sum(needed[folder] for folder in folders)
+            free = shutil.disk_usage(folders[0]).free
             if size > free:
-                self._abandon()
                 raise UserError(
-                    f"The data set needs {size / 1e9:.2f} GB in {folder_of[device]}, and "
-                    f"{free / 1e9:.2f} GB are free"
+                    f"The data set needs {size / 1e9:.3g} GB more in {folders[0]}, where "
+                    f"{free / 1e9:.3g} GB are free"
                 )
-
-    def _allocate(self) -> None:
-        """Reserve the space of all files, or of none."""
-        try:
-            for array in self.arrays:
-                array.allocate()
-        except OSError:
-            self._abandon()
-            raise
 
     def _abandon(self) -> None:
         """Leave nothing behind."""
         for array in self.arrays:
             array.partial.unlink(missing_ok=True)
-        self._journal.close()
-        (self.folder / JOURNAL).unlink(missing_ok=True)
+        self._journal_path.unlink(missing_ok=True)
 
 
-def chunks(n_windows: int, size: int, done: Iterable[int]) -> list[tuple[int, int, int]]:
-    """Chunks still to do as (number, first window, end)."""
-    finished = set(done)
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    """The sentence for a folder or disk that does not take the files."""
+    return UserError(f"Cannot write {error.filename or folder}: {error.strerror}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Windows that are computed and noted as done together: `first` up to before `end`."""
+
+    number: int
+    first: int
+    end: int
+
+
+def missing_chunks(n_windows: int, size: int, done: Collection[int]) -> list[Chunk]:
+    """The chunks of a data set that are not done."""
     return [
-        (number, first, min(first + size, n_windows))
+        Chunk(number, first, min(first + size, n_windows))
         for number, first in enumerate(range(0, n_windows, size))
-        if number not in finished
+        if number not in done
     ]

@@ -1,4 +1,4 @@
-"""Fills the files of a data set with mixtures, in chunks, by several processes.
+"""Computes the windows of a data set and writes them, in chunks, by several processes.
 
 The STFT is linear, so that only voice and noise are transformed and their sum is the mixture's.
 Every chunk is computed by one thread with the same operations in the same order: the bytes do not
@@ -7,33 +7,31 @@ depend on the number of processes.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import data_tools
 from config import AudioConfig
 from errors import UserError
-from mixing_law import WINDOW, Mixer
-from window_store import ArrayFile
+from short_stft import ShortSTFT
+from window_sources import WINDOW, WindowSource
+from window_store import ArrayFile, Chunk
+from worker_pool import as_completed, worker_pool
 
 SOUNDS = ("noisy_voice", "voice", "noise")
 CHUNK_WINDOWS = 64
 CHUNK_SAMPLES = 64 * 8064
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+BLOCKS_IN_CHUNK = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """What a data set of mixtures is, and where it lies.
+    """What a data set is, and where it lies.
 
     Args:
         audio: geometry.
@@ -46,8 +44,8 @@ class DataSet:
     audio: AudioConfig
     n_train: int
     n_validation: int
-    train: Mixer
-    validation: Mixer
+    train: WindowSource
+    validation: WindowSource
     spectrogram_folder: Path
     time_serie_folder: Path
     save_phase: bool = False
@@ -59,119 +57,116 @@ class DataSet:
 
     @property
     def chunk_size(self) -> int:
-        """Windows that are computed at once; fewer where they are long."""
+        """Windows in the piece of work of a process; fewer where they are long."""
         return max(1, min(CHUNK_WINDOWS, CHUNK_SAMPLES // self.audio.frame_length))
 
-    @property
+    @cached_property
     def arrays(self) -> dict[str, ArrayFile]:
         """The files by name."""
-        shape = (self.audio.n_bins, self.audio.n_frames)
+        spectrogram = (self.audio.n_bins, self.audio.n_frames)
         files = {"windows": self._file(self.spectrogram_folder, "windows", WINDOW, ())}
         for sound in SOUNDS:
-            name = f"{sound}_amp_db"
-            files[name] = self._file(self.spectrogram_folder, name, "<f4", shape)
-            name = f"{sound}_timeserie"
-            files[name] = self._file(
-                self.time_serie_folder, name, "<f4", (self.audio.frame_length,)
-            )
+            kinds: list[tuple[Path, str, str, tuple[int, ...]]] = [
+                (self.spectrogram_folder, "amp_db", "<f4", spectrogram),
+                (self.time_serie_folder, "timeserie", "<f4", (self.audio.frame_length,)),
+            ]
             if self.save_phase:
-                name = f"{sound}_pha_db"
-                files[name] = self._file(self.spectrogram_folder, name, "<c8", shape)
+                kinds.append((self.spectrogram_folder, "pha_db", "<c8", spectrogram))
+            for folder, kind, dtype, shape in kinds:
+                name = f"{sound}_{kind}"
+                files[name] = self._file(folder, name, dtype, shape)
         return files
 
-    def _file(self, folder: Path, name: str, dtype: object, shape: tuple[int, ...]) -> ArrayFile:
+    def _file(self, folder: Path, name: str, dtype: Any, shape: tuple[int, ...]) -> ArrayFile:
         """A file with a row for each window."""
         return ArrayFile(folder / f"{name}.npy", dtype, (self.n_windows, *shape))
 
     def draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Window `index` of the files, see `Mixer.draw`."""
+        """Window `index` of the files, see `WindowSource`."""
         if index < self.n_train:
             return self.train.draw(index)
         return self.validation.draw(index - self.n_train)
 
-    def write_chunk(self, first: int, end: int) -> None:
-        """Compute the windows from `first` to `end` and write them."""
-        draws, voices, noises = zip(*map(self.draw, range(first, end)), strict=True)
-        waveforms = {"voice": np.stack(voices), "noise": np.stack(noises)}
-        spectrograms = {name: data_tools.stft(w, self.audio) for name, w in waveforms.items()}
-        for sounds in (waveforms, spectrograms):
-            sounds["noisy_voice"] = sounds["voice"] + sounds["noise"]
-        arrays = self.arrays
-        arrays["windows"].write(first, np.stack(draws))
-        for sound in SOUNDS:
-            arrays[f"{sound}_timeserie"].write(first, waveforms[sound])
-            decibels = data_tools.spectrogram_to_db(spectrograms[sound])
-            arrays[f"{sound}_amp_db"].write(first, decibels)
-            if self.save_phase:
-                arrays[f"{sound}_pha_db"].write(first, unit_phasors(spectrograms[sound]))
+
+class WindowWriter:
+    """Writes windows of a data set into its files, which have been allocated."""
+
+    def __init__(self, data_set: DataSet) -> None:
+        self.data_set = data_set
+        self.transform = ShortSTFT(data_set.audio)
+        self.block_size = -(-data_set.chunk_size // BLOCKS_IN_CHUNK)
+
+    def write(self, first: int, end: int) -> None:
+        """Compute the windows from `first` to `end` and write them, a cacheful at a time."""
+        for begin in range(first, end, self.block_size):
+            indices = range(begin, min(begin + self.block_size, end))
+            draws, voices, noises = zip(*map(self.data_set.draw, indices), strict=True)
+            self._write("windows", begin, np.stack(draws))
+            self._write_sounds(begin, np.stack([*voices, *noises]))
+
+    def _write_sounds(self, first: int, waveforms: np.ndarray) -> None:
+        """Write voices and as many noises, (2 * windows, samples), and their sums."""
+        real, imaginary = self.transform(waveforms)
+        for sound, wave, re, im in zip(
+            SOUNDS, *map(_sum_and_halves, (waveforms, real, imaginary)), strict=True
+        ):
+            power = re * re + im * im
+            self._write(f"{sound}_timeserie", first, wave)
+            self._write(f"{sound}_amp_db", first, data_tools.power_to_db(power))
+            if self.data_set.save_phase:
+                self._write(f"{sound}_pha_db", first, unit_phasors(re, im, power))
+
+    def _write(self, name: str, first: int, rows: np.ndarray) -> None:
+        """Write rows of one file."""
+        self.data_set.arrays[name].write(first, rows)
 
 
-def unit_phasors(spectrogram: np.ndarray) -> np.ndarray:
-    """The phase of a complex spectrogram as numbers of magnitude one; one where it is zero."""
-    magnitude = np.abs(spectrogram)
+def _sum_and_halves(both: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is noisy, what is voice and what is noise, of voices followed by noises."""
+    half = len(both) // 2
+    return both[:half] + both[half:], both[:half], both[half:]
+
+
+def unit_phasors(real: np.ndarray, imaginary: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """The phase as complex numbers of magnitude one, complex64; one where there is silence."""
+    magnitude = np.sqrt(power)
     silent = magnitude < data_tools.TINY
-    return np.where(silent, np.complex64(1), spectrogram / np.where(silent, 1, magnitude))
+    phasors = np.empty(real.shape, np.complex64)
+    phasors.real = np.where(silent, 1.0, real / np.where(silent, 1.0, magnitude))
+    phasors.imag = np.where(silent, 0.0, imaginary / np.where(silent, 1.0, magnitude))
+    return phasors
 
 
 def write_chunks(
-    data_set: DataSet, chunks: Sequence[tuple[int, int, int]], workers: int
+    data_set: DataSet, chunks: Sequence[Chunk], workers: int
 ) -> Iterator[tuple[int, int]]:
     """Write chunks in `workers` processes.
-
-    Args:
-        data_set: what to write.
-        chunks: each its number, its first window and its end.
-        workers: processes.
 
     Returns:
         For each chunk, as it is done, its number and how many windows it holds.
 
     Raises:
-        UserError: a process died.
+        UserError: a process was killed, or a file cannot be written.
     """
-    for name in THREAD_VARIABLES:
-        os.environ[name] = "1"
-    pool = concurrent.futures.ProcessPoolExecutor(
-        max_workers=min(workers, max(1, len(chunks))),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(data_set,),
-    )
-    try:
-        futures = [pool.submit(_write_chunk, *chunk) for chunk in chunks]
-        for future in concurrent.futures.as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            "A worker process was killed, perhaps for want of memory; the same command continues"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    if not chunks:
+        return
+    with worker_pool(min(workers, len(chunks)), _keep, data_set) as pool:
+        yield from as_completed([pool.submit(_write_chunk, chunk) for chunk in chunks])
 
 
-_data_set: DataSet
+_writer: WindowWriter
 
 
-def _start_worker(data_set: DataSet) -> None:
-    """Keep the data set of this process; die with the parent, and leave Ctrl-C to it."""
-    global _data_set
-    _data_set = data_set
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+def _keep(data_set: DataSet) -> None:
+    """Prepare a worker process."""
+    global _writer
+    _writer = WindowWriter(data_set)
 
 
-def _die_with_parent() -> None:
-    """End this process when the one that started it ends, even if that was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _write_chunk(number: int, first: int, end: int) -> tuple[int, int]:
+def _write_chunk(chunk: Chunk) -> tuple[int, int]:
     """Write one chunk in a worker process."""
     try:
-        _data_set.write_chunk(first, end)
+        _writer.write(chunk.first, chunk.end)
     except OSError as error:
-        raise UserError(f"Cannot write {error.filename}: {error.strerror}") from error
-    return number, end - first
+        raise UserError(f"Cannot write the windows: {error.strerror}") from error
+    return chunk.number, chunk.end - chunk.first

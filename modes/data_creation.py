@@ -12,172 +12,28 @@ import numpy as np
 from tqdm import tqdm
 
 import args
+import corpora
 import data_tools
-import sources
 import window_store
-from errors import UsageError, UserError
-from mixing_law import Mixer, MixingLaw
-from mixtures_on_disk import SOUNDS, DataSet, write_chunks
-from sources import AudioPool, Recording
+from config import AudioConfig
+from corpora import Corpus
+from errors import UsageError
+from sources import AudioPool
+from window_sources import Grid, MixingLaw
+from window_store import WindowStore
+from window_writer import SOUNDS, DataSet, write_chunks
 
 FORMAT_VERSION = 1
 LISTEN_S = 300
-
-
-def run(options: argparse.Namespace) -> int:
-    """Create the data set, or continue it; 1 if recordings had to be left out."""
-    check(options)
-    voices, voice_split = pool_of(options, "voice")
-    noises, noise_split = pool_of(options, "noise")
-    data_set = describe(options, voices, voice_split, noises, noise_split)
-    store = window_store.WindowStore(
-        options.path_save_spectrogram,
-        list(data_set.arrays.values()),
-        configuration(options, voices, noises),
-    )
-    if store.is_complete() and not options.overwrite:
-        print(f"{store.manifest} is complete already", file=sys.stderr)
-    else:
-        store.open(options.overwrite)
-        write_windows(data_set, store, options.workers)
-        write_sources(options.path_save_spectrogram / "sources.csv", voices, noises)
-        store.finish(manifest(options, data_set, voices, noises))
-        write_sounds(data_set, options.path_save_sound)
-        print(f"{data_set.n_windows} windows in {options.path_save_spectrogram}", file=sys.stderr)
-    return 1 if sources.report_bad([voices, noises]) else 0
-
-
-def check(options: argparse.Namespace) -> None:
-    """Refuse options that no data set can have.
-
-    Raises:
-        UsageError: a value is out of its range or missing.
-    """
-    for name in ("voice_dir", "noise_dir"):
-        if getattr(options, name) is None:
-            raise UsageError(f"`--{name}` is needed: a folder of recordings")
-    for name in ("hop_length_frame", "hop_length_frame_noise", "workers"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"`{name}` must be at least 1. Received: {getattr(options, name)}")
-    if options.nb_samples < 2:
-        raise UsageError(
-            "`nb_samples` must be at least 2, one to train and one to validate. "
-            f"Received: {options.nb_samples}"
-        )
-    if not 0.0 < options.validation_split < 1.0:
-        raise UsageError(
-            f"`validation_split` must lie between 0 and 1. Received: {options.validation_split}"
-        )
-    law_of(options)
-
-
-def law_of(options: argparse.Namespace) -> MixingLaw:
-    """The mixing law that the options describe."""
-    if options.voice_level and not options.noise_level:
-        raise UsageError("`voice_level` needs `noise_level` beside it")
-    return MixingLaw(
-        snr_db=(options.snr_min, options.snr_max),
-        level_dbfs=(options.level_min, options.level_max),
-        noise_level=options.noise_level and tuple(options.noise_level),
-        voice_level=tuple(options.voice_level or (1.0, 1.0)),
-    )
-
-
-def pool_of(
-    options: argparse.Namespace, kind: str
-) -> tuple[AudioPool, tuple[list[int], list[int]]]:
-    """Recordings of `voice` or `noise`, and which of them are for training and validation."""
-    files = find(options, kind, getattr(options, f"{kind}_dir"))
-    folder = getattr(options, f"{kind}_dir_validation")
-    held_out = find(options, kind, folder) if folder else []
-    held_out_paths = {path.resolve() for path, _ in held_out}
-    files = [file for file in files if file[0].resolve() not in held_out_paths] + held_out
-    pool = AudioPool.build(files, options.sample_rate, options.cache_dir, workers=options.workers)
-    usable = long_enough(pool, options.min_duration)
-    if held_out:
-        return pool, parted(pool, usable, held_out_paths)
-    recordings = [pool.recordings[index] for index in usable]
-    key = (lambda r: r.group) if kind == "voice" else (lambda r: r.path)
-    train, validation = sources.split(recordings, options.validation_split, options.seed, key)
-    return pool, ([usable[i] for i in train], [usable[i] for i in validation])
-
-
-def find(options: argparse.Namespace, kind: str, folder: Path) -> list[tuple[Path, str]]:
-    """Recordings of `voice` or `noise` below a folder, with their groups."""
-    if kind == "voice":
-        return sources.find_voices(folder)
-    return sources.find_noises(folder, options.noise_classes)
-
-
-def long_enough(pool: AudioPool, min_duration: float) -> list[int]:
-    """Indices of the recordings that last `min_duration` seconds or more.
-
-    Raises:
-        UserError: there are none.
-    """
-    shortest = min_duration * pool.sample_rate
-    usable = [i for i, recording in enumerate(pool.recordings) if recording.n_samples >= shortest]
-    if not usable:
-        raise UserError(
-            f"None of the {len(pool.recordings)} recordings lasts `min_duration` ({min_duration} s)"
-        )
-    return usable
-
-
-def parted(pool: AudioPool, usable: list[int], held_out: set[Path]) -> tuple[list[int], list[int]]:
-    """Usable recordings outside and inside of the folder of validation.
-
-    Raises:
-        UserError: one of the two is empty.
-    """
-    sides: tuple[list[int], list[int]] = ([], [])
-    for index in usable:
-        sides[pool.recordings[index].path.resolve() in held_out].append(index)
-    if not all(sides):
-        raise UserError(
-            "Training and validation both need recordings. Received: "
-            f"{len(sides[0])} to train, {len(sides[1])} to validate"
-        )
-    return sides
-
-
-def describe(
-    options: argparse.Namespace,
-    voices: AudioPool,
-    voice_split: tuple[list[int], list[int]],
-    noises: AudioPool,
-    noise_split: tuple[list[int], list[int]],
-) -> DataSet:
-    """The data set that the options ask for."""
-    audio = args.audio_config(options)
-    n_validation = round(options.nb_samples * options.validation_split)
-    n_validation = min(max(n_validation, 1), options.nb_samples - 1)
-    train, validation = (
-        Mixer(
-            voices,
-            noises,
-            voice_split[side],
-            noise_split[side],
-            law_of(options),
-            audio.frame_length,
-            options.hop_length_frame,
-            options.hop_length_frame_noise,
-            (options.seed, side),
-        )
-        for side in (0, 1)
-    )
-    return DataSet(
-        audio=audio,
-        n_train=options.nb_samples - n_validation,
-        n_validation=n_validation,
-        train=train,
-        validation=validation,
-        spectrogram_folder=options.path_save_spectrogram,
-        time_serie_folder=options.path_save_time_serie,
-        save_phase=options.save_phase,
-    )
-
-
+MIXED = ("voice_dir", "noise_dir")
+PAIRED = ("clean_dir", "noisy_dir")
+FOLDERS = (
+    *MIXED,
+    *PAIRED,
+    "voice_dir_validation",
+    "noise_dir_validation",
+    "path_save_time_serie",
+)
 CONFIGURING = (
     "seed",
     "nb_samples",
@@ -191,70 +47,152 @@ CONFIGURING = (
     "hop_length_frame",
     "hop_length_frame_noise",
     "min_duration",
-    "noise_classes",
     "save_phase",
 )
 
 
-def configuration(
-    options: argparse.Namespace, voices: AudioPool, noises: AudioPool
-) -> dict[str, Any]:
+def run(options: argparse.Namespace) -> int:
+    """Create the data set, or continue it; 1 if recordings had to be left out."""
+    check(options)
+    audio, law = args.audio_config(options), law_of(options)
+    grid = Grid(audio.frame_length, options.hop_length_frame, options.hop_length_frame_noise)
+    if options.clean_dir:
+        corpus = corpora.open_paired(options, grid)
+    else:
+        corpus = corpora.open_mixed(options, law, grid)
+    data_set = data_set_of(options, audio, corpus)
+    store = WindowStore(
+        options.path_save_spectrogram,
+        list(data_set.arrays.values()),
+        configuration(options, corpus, data_set),
+    )
+    if options.overwrite or not store.is_complete():
+        create(options, corpus, data_set, store)
+    print(f"{data_set.n_windows} windows in {store.folder}", file=sys.stderr)
+    return report(corpus)
+
+
+def create(
+    options: argparse.Namespace, corpus: Corpus, data_set: DataSet, store: WindowStore
+) -> None:
+    """Fill the store, and write what goes with it; the manifest comes last."""
+    with store.opened(options.overwrite):
+        write_windows(data_set, store, options.workers)
+        write_sources(store.folder / "sources.csv", corpus)
+        store.publish()
+        write_sounds(data_set, options.path_save_sound)
+        store.finish(manifest(options, corpus, data_set))
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse options that no data set can have.
+
+    Raises:
+        UsageError: a value is out of its range or missing.
+    """
+    given = [name for name in (*MIXED, *PAIRED) if getattr(options, name)]
+    if tuple(given) not in (MIXED, PAIRED):
+        raise UsageError(
+            f"Give either --{' and --'.join(MIXED)}, or --{' and --'.join(PAIRED)}. "
+            f"Received: {', '.join(f'--{name}' for name in given) or 'none of them'}"
+        )
+    rules = (
+        ("nb_samples", options.nb_samples >= 2, "at least 2, to train and to validate"),
+        ("validation_split", 0.0 < options.validation_split < 1.0, "between 0 and 1"),
+        ("hop_length_frame", options.hop_length_frame >= 1, "at least 1"),
+        ("hop_length_frame_noise", options.hop_length_frame_noise >= 1, "at least 1"),
+        ("min_duration", options.min_duration >= 0.0, "0 or more"),
+        ("workers", options.workers >= 1, "at least 1"),
+        ("seed", options.seed >= 0, "0 or more"),
+    )
+    for name, holds, rule in rules:
+        if not holds:
+            raise UsageError(f"`{name}` must be {rule}. Received: {getattr(options, name)}")
+
+
+def law_of(options: argparse.Namespace) -> MixingLaw:
+    """The mixing law that the options describe.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    if options.voice_level and not options.noise_level:
+        raise UsageError("`voice_level` is for use with `noise_level`, which is not given")
+    return MixingLaw(
+        snr_db=(options.snr_min, options.snr_max),
+        level_dbfs=(options.level_min, options.level_max),
+        noise_level=options.noise_level and tuple(options.noise_level),
+        voice_level=tuple(options.voice_level or (1.0, 1.0)),
+    )
+
+
+def data_set_of(options: argparse.Namespace, audio: AudioConfig, corpus: Corpus) -> DataSet:
+    """The data set that the options ask for."""
+    n_validation = round(options.nb_samples * options.validation_split)
+    n_validation = min(max(n_validation, 1), options.nb_samples - 1)
+    return DataSet(
+        audio=audio,
+        n_train=options.nb_samples - n_validation,
+        n_validation=n_validation,
+        train=corpus.train,
+        validation=corpus.validation,
+        spectrogram_folder=options.path_save_spectrogram,
+        time_serie_folder=options.path_save_time_serie,
+        save_phase=options.save_phase,
+    )
+
+
+def configuration(options: argparse.Namespace, corpus: Corpus, data_set: DataSet) -> dict[str, Any]:
     """Everything that the bytes of the data set depend on."""
     return {
         "format_version": FORMAT_VERSION,
-        "audio": args.audio_config(options).to_dict(),
-        "voices": voices.digest,
-        "noises": noises.digest,
-        "path_save_time_serie": str(options.path_save_time_serie.resolve()),
+        "audio": data_set.audio.to_dict(),
+        "recordings": {kind: pool.digest for kind, pool in corpus.pools.items()},
+        "folders": {name: str(getattr(options, name) or "") for name in FOLDERS},
     } | {name: getattr(options, name) for name in CONFIGURING}
 
 
-def write_windows(data_set: DataSet, store: window_store.WindowStore, workers: int) -> None:
+def write_windows(data_set: DataSet, store: WindowStore, workers: int) -> None:
     """Compute the windows that are missing."""
-    missing = window_store.chunks(data_set.n_windows, data_set.chunk_size, store.done)
-    n_done = data_set.n_windows - sum(end - first for _, first, end in missing)
+    missing = window_store.missing_chunks(data_set.n_windows, data_set.chunk_size, store.done)
+    n_done = data_set.n_windows - sum(chunk.end - chunk.first for chunk in missing)
     with tqdm(total=data_set.n_windows, initial=n_done, desc="mixing", unit="window") as bar:
-        for chunk, n_windows in write_chunks(data_set, missing, workers):
-            store.mark_done(chunk)
+        for number, n_windows in write_chunks(data_set, missing, workers):
+            store.mark_done(number)
             bar.update(n_windows)
 
 
-def write_sources(path: Path, voices: AudioPool, noises: AudioPool) -> None:
+def write_sources(path: Path, corpus: Corpus) -> None:
     """List the recordings that `windows.npy` counts."""
     with data_tools.replacing(path) as temporary, temporary.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["kind", "index", "group", "path", "n_samples", "active_rms"])
-        for kind, pool in (("voice", voices), ("noise", noises)):
-            table.writerows(row_of(kind, index, r) for index, r in enumerate(pool.recordings))
+        table.writerow(["kind", "number", "group", "path", "n_samples", "active_rms"])
+        for kind, pool in corpus.pools.items():
+            table.writerows(rows_of(kind, pool))
 
 
-def row_of(kind: str, index: int, recording: Recording) -> list[Any]:
-    """One line of the list of recordings."""
+def rows_of(kind: str, pool: AudioPool) -> list[list[Any]]:
+    """The recordings of a pool, a line each."""
     return [
-        kind,
-        index,
-        recording.group,
-        recording.path,
-        recording.n_samples,
-        recording.active_rms,
+        [kind, number, recording.group, recording.path, recording.n_samples, recording.active_rms]
+        for number, recording in enumerate(pool.recordings)
     ]
 
 
-def manifest(
-    options: argparse.Namespace, data_set: DataSet, voices: AudioPool, noises: AudioPool
-) -> dict[str, Any]:
+def manifest(options: argparse.Namespace, corpus: Corpus, data_set: DataSet) -> dict[str, Any]:
     """What the data set says about itself."""
     n_train, n_windows = data_set.n_train, data_set.n_windows
     return {
         "format_version": FORMAT_VERSION,
         "audio": data_set.audio.to_dict(),
+        "seed": options.seed,
         "n_windows": n_windows,
         "split": {"train": [0, n_train], "validation": [n_train, n_windows]},
         "path_save_time_serie": str(options.path_save_time_serie.resolve()),
         "arrays": {name: list(array.shape) for name, array in data_set.arrays.items()},
         "windows": "windows.npy",
         "sources": "sources.csv",
-        "bad_files": dict(voices.bad + noises.bad),
+        "left_out": corpus.left_out,
     }
 
 
@@ -265,3 +203,12 @@ def write_sounds(data_set: DataSet, folder: Path) -> None:
     for sound in SOUNDS:
         windows = np.load(data_set.arrays[f"{sound}_timeserie"].path, mmap_mode="r")
         data_tools.save_audio(folder / f"{sound}_long.wav", windows[:n_windows].reshape(-1), rate)
+
+
+def report(corpus: Corpus) -> int:
+    """Name on stderr what was trimmed or left out; the exit code."""
+    for remark in corpus.remarks:
+        print(f"trimmed: {remark}", file=sys.stderr)
+    for reason in corpus.left_out:
+        print(f"left out: {reason}", file=sys.stderr)
+    return 1 if corpus.left_out else 0
