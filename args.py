@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import registry
+from command_line import CommandLine
 from config import AudioConfig
 from mixing_config import MixingConfig
 
@@ -19,9 +20,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line.
 
     Raises:
-        SystemExit: `--help` was asked for (0) or an option is unknown or malformed (2).
+        SystemExit: `--help` was asked for.
+        UsageError: an option is unknown or has a value that is not allowed.
     """
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog="main.py",
         description="Remove noise from speech, and train the networks that do it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -38,7 +40,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_prediction_options,
     ):
         add_options(parser)
-    return parser.parse_args(argv)
+    return parser.parse(argv)
 
 
 def add_audio_options(parser: argparse.ArgumentParser) -> None:
