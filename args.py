@@ -68,10 +68,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="noises to validate with; else a part of the above",
     )
     group.add_argument(
-    group.add_argument(
         "--clean_dir", type=Path, help="clean recordings of recorded pairs, instead of mixing"
     )
     group.add_argument("--noisy_dir", type=Path, help="noisy recordings of the same names")
+    group.add_argument(
         "--noise_classes",
         type=lambda text: text.split(","),
         help="classes of noise to use, separated by commas; all by default",

@@ -304,6 +304,16 @@ def activity(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     power = np.einsum("ij,ij->i", frames, frames) / length
     if len(rest) or not whole:
         power = np.append(power, np.dot(rest, rest) / length)
+    return power
+
+
+def activity_frame(sample_rate: int) -> int:
+    """Samples in 20 ms."""
+    return max(1, round(ACTIVITY_FRAME_S * sample_rate))
+
+
+def rms_of_active(power: np.ndarray) -> float:
+    """Root mean square over the frames that are active, from the mean square of every frame."""
     active = power >= power.max() * 10.0 ** (-ACTIVE_RANGE_DB / 10.0)
     return float(np.sqrt(power[active].mean(dtype=np.float64)))
 
@@ -326,13 +336,3 @@ def mix_at_snr(
     gain = clean_rms / max(noise_rms, TINY) * 10.0 ** (-snr_db / 20.0)
     scaled = (np.float32(gain) * noise).astype(np.float32, copy=False)
     return clean + scaled, scaled
-    return power
-
-
-def activity_frame(sample_rate: int) -> int:
-    """Samples in 20 ms."""
-    return max(1, round(ACTIVITY_FRAME_S * sample_rate))
-
-
-def rms_of_active(power: np.ndarray) -> float:
-    """Root mean square over the frames that are active, from the mean square of every frame."""
