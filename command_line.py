@@ -6,6 +6,7 @@ import argparse
 import difflib
 import re
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from errors import UsageError
@@ -22,6 +23,22 @@ REWORDED = {
     r"argument (\S+): expected at least one argument": r"`\1` must be followed by a value or more",
     r"argument (\S+): expected (\d+) arguments": r"`\1` must be followed by \2 values",
 }
+
+
+METAVARS: dict[object, str] = {int: "N", float: "X", Path: "PATH"}
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with the defaults that say something, and with kinds of values in place of names."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        """The help of one option."""
+        silent = action.default is None or action.default is False or action.default == []
+        return action.help if silent else super()._get_help_string(action)
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        """What stands for the value of an option that does not say so itself."""
+        return METAVARS.get(action.type, "VALUE")
 
 
 class CommandLine(argparse.ArgumentParser):
