@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import registry
-from command_line import CommandLine
+from command_line import CommandLine, HelpFormatter
 from config import AudioConfig
 from mixing_config import MixingConfig
 
@@ -26,7 +26,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = CommandLine(
         prog="main.py",
         description="Remove noise from speech, and train the networks that do it.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        usage="python main.py [--mode MODE] [OPTION ...] [INPUT ...]",
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
