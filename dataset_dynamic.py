@@ -79,7 +79,7 @@ class DynamicMixtures(keras.utils.PyDataset):
         self.epoch = epoch
 
     def on_epoch_end(self) -> None:
-        """Move on to the next epoch's mixtures."""
+        """Move on to the next epoch's mixtures; Keras calls this once more as `fit` begins."""
         self.start_epoch(self.epoch + 1)
 
     def close(self) -> None:
