@@ -37,6 +37,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_audio_options,
         add_data_options,
         add_training_options,
+        add_model_options,
         add_mixing_options,
         add_prediction_options,
     ):
@@ -187,6 +188,34 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--backup_every", type=int, help="steps between backups; once an epoch by default"
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """What a network sees, what it learns and how it is made; the model's own by default."""
+    group = parser.add_argument_group("model, for training and tuning")
+    group.add_argument(
+        "--representation", help="network input: magnitude_db, or magnitude to a power"
+    )
+    group.add_argument("--target", help="what to learn: noise_db, clean, mask or noise_mask")
+    group.add_argument("--exponent", type=float, help="power of the representation magnitude")
+    group.add_argument("--n_mels", type=int, help="mel bands in place of linear bins")
+    group.add_argument("--loss", choices=list(registry.LOSSES), help="loss; it must fit the target")
+    group.add_argument(
+        "--hyperparameters", type=Path, help="JSON file of hyper-parameters, as tuning writes it"
+    )
+    group.add_argument(
+        "--hyperparameter",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="single hyper-parameters of the model, which override the file",
+    )
+    group.add_argument("--backbone", help="encoder of resunet: resnet50 or resnet101")
+    group.add_argument(
+        "--pretrained",
+        metavar="imagenet|FILE",
+        help="weights of that encoder: downloaded, or a file of Keras weights",
     )
 
 

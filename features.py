@@ -11,12 +11,16 @@ spectrogram. Models name one of each; no other code asks which model it has.
 | `complex`      | (batch, frames, bins, 2), real and imaginary part |
 | `waveform`     | (batch, samples, 1) |
 
-| target | network output | estimate of the clean spectrogram |
+| target | network target | estimate of the clean spectrogram |
 |---|---|---|
-| `noise_db` | scaled noisy dB - clean dB | noisy * 10 ** (-noise_db / 20) |
-| `clean`    | the clean sound in the input's own representation | its magnitude, noisy phase |
-| `mask`     | gain 0..1 | mask * noisy |
-| `waveform` | clean waveform | its STFT |
+| `noise_db`   | scaled noisy dB - clean dB | noisy * 10 ** (-output / 20) |
+| `clean`      | the clean sound in the input's own representation | its magnitude, noisy phase |
+| `mask`       | gain 0..1 | output * noisy |
+| `noise_mask` | noisy and noise magnitude, (batch, bins, frames, 2) | (1 - output) * noisy |
+| `waveform`   | clean waveform | its STFT |
+
+Where bins are `n_mels` mel bands, a target is reached band by band, and the gain that it means is
+interpolated back to the linear bins of the noisy spectrogram.
 """
 
 from __future__ import annotations
@@ -28,11 +32,18 @@ from typing import Any
 import numpy as np
 
 import data_tools
+import mel
 from config import AudioConfig
 from errors import UsageError
 
-REPRESENTATIONS = ("magnitude_db", "magnitude", "complex", "waveform")
-TARGETS = ("noise_db", "clean", "mask", "waveform")
+MAGNITUDES = ("magnitude_db", "magnitude")
+MAGNITUDE_TARGETS = ("noise_db", "clean", "mask", "noise_mask")
+TARGETS = {
+    "magnitude_db": MAGNITUDE_TARGETS,
+    "magnitude": MAGNITUDE_TARGETS,
+    "complex": ("clean",),
+    "waveform": ("waveform",),
+}
 
 Network = Callable[[np.ndarray], np.ndarray]
 
@@ -42,12 +53,14 @@ class Features:
     """A representation, a target and their scaling constants; stored in the card of a network.
 
     Args:
-        representation: one of `REPRESENTATIONS`.
-        target: one of `TARGETS`.
+        representation: a key of `TARGETS`.
+        target: one of its targets.
         input_offset_db, input_scale_db: `(dB - offset) / scale` is the network's input.
         noise_offset_db, noise_scale_db: likewise for the noise model; the defaults are those of
             V. Belz's Speech-enhancement, so that losses compare with the published 0.002406.
-        exponent: power of the `magnitude` representation.
+        exponent: power of the `magnitude` representation, above 0.
+        n_mels: mel bands to merge the bins of a magnitude into; 0 keeps the bins.
+        sample_rate: Hz, which place the mel bands; `fitted_to` takes them from the audio.
         floor_db: decibels below this are raised to it.
     """
 
@@ -58,18 +71,51 @@ class Features:
     noise_offset_db: float = 6.0
     noise_scale_db: float = 82.0
     exponent: float = 1.0
+    n_mels: int = 0
+    sample_rate: int = 0
     floor_db: float = data_tools.FLOOR_DB
 
     def __post_init__(self) -> None:
-        if self.representation not in REPRESENTATIONS:
+        if self.representation not in TARGETS:
             raise UsageError(
-                f"`representation` must be one of {', '.join(REPRESENTATIONS)}. "
+                f"`representation` must be one of {', '.join(TARGETS)}. "
                 f"Received: {self.representation}"
             )
-        if self.target not in TARGETS:
+        if self.target not in TARGETS[self.representation]:
             raise UsageError(
-                f"`target` must be one of {', '.join(TARGETS)}. Received: {self.target}"
+                f"`target` of the representation `{self.representation}` must be one of "
+                f"{', '.join(TARGETS[self.representation])}. Received: {self.target}"
             )
+        if self.exponent <= 0:
+            raise UsageError(f"`exponent` must be above 0. Received: {self.exponent}")
+        if self.n_mels < 0 or (self.n_mels and self.representation not in MAGNITUDES):
+            raise UsageError(
+                f"`n_mels` must be above 0, and 0 unless the representation is one of "
+                f"{', '.join(MAGNITUDES)}. Received: {self.n_mels}"
+            )
+
+    def fitted_to(self, audio: AudioConfig) -> Features:
+        """The same features with what they need to know of the audio.
+
+        Raises:
+            UsageError: there are more mel bands than bins.
+        """
+        if not self.n_mels:
+            return self
+        if self.n_mels > audio.n_bins:
+            raise UsageError(
+                f"`n_mels` must be at most the {audio.n_bins} bins of `n_fft` {audio.n_fft}. "
+                f"Received: {self.n_mels}"
+            )
+        return dataclasses.replace(self, sample_rate=audio.sample_rate)
+
+    def input_shape(self, audio: AudioConfig) -> tuple[int, ...]:
+        """Shape of the network input of one training window."""
+        if self.representation == "waveform":
+            return (audio.frame_length, 1)
+        if self.representation == "complex":
+            return (audio.n_frames, audio.n_bins, 2)
+        return (self.n_mels or audio.n_bins, audio.n_frames, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
@@ -110,7 +156,7 @@ class Features:
 
     def encode_db(self, noisy_db: np.ndarray) -> np.ndarray:
         """Network input of noisy magnitudes in dB (batch, bins, frames)."""
-        return self._scale_magnitude(noisy_db)[..., np.newaxis]
+        return self._scale_magnitude(self._merge_bins(noisy_db))[..., np.newaxis]
 
     def target_of(self, noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
         """Network target of complex spectrogram pairs (batch, bins, frames)."""
@@ -123,6 +169,11 @@ class Features:
 
     def target_of_db(self, noisy_db: np.ndarray, clean_db: np.ndarray) -> np.ndarray:
         """Network target of magnitude pairs in dB (batch, bins, frames)."""
+        noisy_db, clean_db = self._merge_bins(noisy_db), self._merge_bins(clean_db)
+        if self.target == "noise_mask":
+            noisy = data_tools.db_to_amplitude(noisy_db)
+            noise = noisy - data_tools.db_to_amplitude(clean_db)
+            return np.stack([noisy, np.maximum(noise, 0.0)], axis=-1)
         if self.target == "noise_db":
             target = (noisy_db - clean_db - self.noise_offset_db) / self.noise_scale_db
         elif self.target == "mask":
@@ -135,14 +186,23 @@ class Features:
         """Clean spectrogram (batch, bins, frames) that a network output stands for."""
         if self.representation == "complex":
             return channels_to_complex(output)
-        output = output[..., 0]
+        return spectrogram * self._split_bands(
+            self._gain(spectrogram, output[..., 0]), spectrogram.shape[-2]
+        )
+
+    def _gain(self, spectrogram: np.ndarray, output: np.ndarray) -> np.ndarray:
+        """Factor of each bin or band (batch, bins, frames) that a network output stands for."""
         if self.target == "noise_db":
             noise_db = output * np.float32(self.noise_scale_db) + np.float32(self.noise_offset_db)
-            return spectrogram * data_tools.db_to_amplitude(-noise_db)
+            return data_tools.db_to_amplitude(-noise_db)
         if self.target == "mask":
-            return spectrogram * output
-        magnitude = np.maximum(np.abs(spectrogram), data_tools.TINY)
-        return spectrogram * (self._unscale_magnitude(output) / magnitude)
+            return output
+        if self.target == "noise_mask":
+            return np.float32(1.0) - output
+        magnitude = np.abs(spectrogram)
+        if self.n_mels:
+            magnitude = np.sqrt(self._bands(spectrogram.shape[-2]) @ np.square(magnitude))
+        return self._unscale_magnitude(output) / np.maximum(magnitude, data_tools.TINY)
 
     def denoise(self, waveform: np.ndarray, network: Network, config: AudioConfig) -> np.ndarray:
         """Clean waveforms (batch, samples) that a network hears in noisy ones."""
@@ -158,6 +218,24 @@ class Features:
             clean = network(waveform[..., np.newaxis])[..., 0]
             return spectrogram, data_tools.stft(clean, config)
         return spectrogram, self.estimate(spectrogram, network(self.encode(spectrogram)))
+
+    def _bands(self, n_bins: int) -> np.ndarray:
+        """Weights (bands, bins) of the bins in each mel band."""
+        return mel.bands(self.n_mels, n_bins, self.sample_rate)
+
+    def _merge_bins(self, decibels: np.ndarray) -> np.ndarray:
+        """Magnitudes in dB of the mel bands, by power, or of the bins as they are."""
+        if not self.n_mels:
+            return decibels
+        power = np.square(data_tools.db_to_amplitude(decibels))
+        power = self._bands(decibels.shape[-2]) @ power
+        return np.float32(10.0) * np.log10(power)
+
+    def _split_bands(self, gain: np.ndarray, n_bins: int) -> np.ndarray:
+        """Gains of the bins between those of the mel bands, or of the bins as they are."""
+        if not self.n_mels:
+            return gain
+        return mel.interpolation(self.n_mels, n_bins, self.sample_rate) @ gain
 
     def _scale_magnitude(self, decibels: np.ndarray) -> np.ndarray:
         """A magnitude in dB in the network's own scale."""
@@ -176,8 +254,8 @@ class Features:
 
 def complex_to_channels(spectrogram: np.ndarray) -> np.ndarray:
     """Complex (batch, bins, frames) as float32 (batch, frames, bins, 2)."""
-    turned = np.swapaxes(spectrogram, -1, -2)
-    return np.stack([turned.real, turned.imag], axis=-1)
+    turned = np.ascontiguousarray(np.swapaxes(spectrogram, -1, -2), np.complex64)
+    return turned.view(np.float32).reshape(*turned.shape, 2)
 
 
 def channels_to_complex(channels: np.ndarray) -> np.ndarray:

@@ -7,14 +7,21 @@ that training builds them as they are and tuning searches around them.
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 from typing import Any, ClassVar
 
 import keras
 import keras_tuner
 
+import losses
 import registry
 from config import AudioConfig
-from features import Features
+from errors import UsageError
+from features import MAGNITUDES, Features
+
+FEATURE_OPTIONS = ("representation", "target", "exponent", "n_mels")
+EXTRA_OPTIONS = ("backbone", "pretrained")
 
 
 class DenoisingHyperModel(keras_tuner.HyperModel):
@@ -27,17 +34,23 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
 
     Class attributes to declare:
         default_audio, default_features, default_loss: the published choice.
-        losses: names that fit the target, for tuning.
+        losses: names that fit the network; those that fit its target by default.
         level_dbfs: see `card.ModelCard`.
         streaming: whether the network is causal and carries a state.
+        extra_options: options of `args.add_model_options` that its constructor takes besides.
+
+    Raises:
+        UsageError: the features are not ones that the network can have, or do not fit the audio;
+            or the loss does not fit the target.
     """
 
     default_audio: ClassVar[AudioConfig] = AudioConfig()
     default_features: ClassVar[Features] = Features()
     default_loss: ClassVar[str] = "huber"
-    losses: ClassVar[tuple[str, ...]] = ("huber", "log_cosh", "mse", "mae")
+    losses: ClassVar[tuple[str, ...]] = ()
     level_dbfs: ClassVar[float | None] = -25.0
     streaming: ClassVar[bool] = False
+    extra_options: ClassVar[tuple[str, ...]] = ()
     learning_rate: ClassVar[float] = 1e-3
 
     def __init__(
@@ -46,10 +59,12 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         features: Features | None = None,
         loss: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(name=registry.name_of(registry.MODELS, type(self)))
         self.audio = audio or self.default_audio
-        self.features = features or self.default_features
+        self.features = (features or self.default_features).fitted_to(self.audio)
         self.loss = loss
+        self._check_representation()
+        self._check_loss()
         self.decay_steps: int | None = None
 
     def network(self, hp: keras_tuner.HyperParameters) -> keras.Model:
@@ -59,7 +74,7 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """The network, compiled with Adam and the chosen loss."""
         model = self.network(hp)
-        name = self.loss or hp.Choice("loss", list(self.losses), default=self.default_loss)
+        name = self.loss or self._choose_loss(hp)
         rate = hp.Float("learning_rate", 1e-5, 1e-2, sampling="log", default=self.learning_rate)
         if self.decay_steps:
             rate = keras.optimizers.schedules.CosineDecay(rate, self.decay_steps)
@@ -80,5 +95,89 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         return keras.optimizers.Adam(learning_rate)
 
     def metrics(self) -> list[Any]:
-        """Keras metrics to log beside the loss."""
-        return []
+        """Keras metrics to log beside the loss: the same for every loss, so that a search can
+        compare networks that were trained with different ones."""
+        if self.features.target == "noise_mask":
+            return []
+        return [losses.SignalToNoiseRatio(name="snr")]
+
+    def fitting_losses(self) -> tuple[str, ...]:
+        """Names of the losses that fit the network's output."""
+        return self.losses or registry.LOSSES_OF_TARGET[self.features.target]
+
+    def output_activation(self, noise_db: str = "linear", clean: str = "linear") -> str:
+        """The last activation: that of the target, and a sigmoid for masks."""
+        return {"noise_db": noise_db, "clean": clean}.get(self.features.target, "sigmoid")
+
+    def require_sides(self, stride: int) -> None:
+        """Refuse spectrograms that the network would halve into nothing.
+
+        Raises:
+            UsageError: bins or frames are fewer than `stride`.
+        """
+        rows, frames = self.input_shape[:2]
+        if min(rows, frames) < stride:
+            raise UsageError(
+                f"`{self.name}` needs spectrograms of at least {stride} x {stride}. "
+                f"Received: {rows} x {frames}"
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one training window as the network sees it."""
+        return self.features.input_shape(self.audio)
+
+    def _choose_loss(self, hp: keras_tuner.HyperParameters) -> str:
+        """The loss that `hp` says, the model's own by default."""
+        names = self.fitting_losses()
+        default = self.default_loss if self.default_loss in names else names[0]
+        return hp.Choice("loss", list(names), default=default)
+
+    def _check_representation(self) -> None:
+        """A network of spectrogram magnitudes takes either kind of them, another only its own."""
+        own = self.default_features.representation
+        allowed = MAGNITUDES if own in MAGNITUDES else (own,)
+        if self.features.representation not in allowed:
+            raise UsageError(
+                f"`representation` of `{self.name}` must be one of {', '.join(allowed)}. "
+                f"Received: {self.features.representation}"
+            )
+
+    def _check_loss(self) -> None:
+        """Refuse a loss that cannot compare the network's output with its target."""
+        if self.loss and self.loss not in self.fitting_losses():
+            raise UsageError(
+                f"`loss` of `{self.name}` for the target `{self.features.target}` must be one of "
+                f"{', '.join(self.fitting_losses())}. Received: {self.loss}"
+            )
+
+
+def make(options: argparse.Namespace, audio: AudioConfig | None = None) -> DenoisingHyperModel:
+    """The HyperModel that `args.add_model_options` describe.
+
+    Args:
+        options: the command line.
+        audio: geometry of the training windows; the model's own by default.
+
+    Raises:
+        UsageError: an option is unknown, or does not fit the model.
+    """
+    model_class = registry.resolve(registry.MODELS, "model", options.model)
+    given = {name: getattr(options, name) for name in FEATURE_OPTIONS}
+    features = dataclasses.replace(
+        model_class.default_features, **{k: v for k, v in given.items() if v is not None}
+    )
+    return model_class(
+        audio=audio, features=features, loss=options.loss, **_extra_options(model_class, options)
+    )
+
+
+def _extra_options(
+    model_class: type[DenoisingHyperModel], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Options of this model alone; those of another are refused."""
+    given = {n: getattr(options, n) for n in EXTRA_OPTIONS if getattr(options, n) is not None}
+    for name, value in given.items():
+        if name not in model_class.extra_options:
+            raise UsageError(f"`{name}` is not an option of `{options.model}`. Received: {value}")
+    return given

@@ -26,9 +26,9 @@ class UNet(DenoisingHyperModel):
         depth = hp.Int("depth", 2, 5, default=4)
         dropout = hp.Float("dropout", 0.0, 0.6, step=0.1, default=0.5)
 
-        shape = (self.audio.n_bins, self.audio.n_frames, 1)
-        inputs = keras.Input(shape, name="noisy_db")
-        padding = [(0, -side % 2**depth) for side in shape[:2]]
+        self.require_sides(2**depth)
+        inputs = keras.Input(self.input_shape, name="noisy")
+        padding = [(0, -side % 2**depth) for side in self.input_shape[:2]]
         x = layers.ZeroPadding2D(padding)(inputs)
         skips = []
         for level in range(depth + 1):
@@ -44,7 +44,8 @@ class UNet(DenoisingHyperModel):
             x = layers.Concatenate()([skips.pop(), x])
             x = double_convolution(x, base_filters * 2**level)
         x = convolution(x, 2)
-        x = layers.Conv2D(1, 1, activation="tanh", dtype="float32")(x)
+        activation = self.output_activation(noise_db="tanh")
+        x = layers.Conv2D(1, 1, activation=activation, dtype="float32")(x)
         outputs = layers.Cropping2D(padding)(x)
         return keras.Model(inputs, outputs, name="unet")
 

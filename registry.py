@@ -15,6 +15,7 @@ MODES = {
 
 MODELS = {
     "unet": "model_unet:UNet",
+    "dpcrn": "model_dpcrn:DPCRN",
 }
 
 LOSSES = {
@@ -22,6 +23,22 @@ LOSSES = {
     "log_cosh": "losses:LogCosh",
     "mse": "losses:MeanSquaredError",
     "mae": "losses:MeanAbsoluteError",
+    "mask": "losses:MaskLoss",
+    "multi_res_stft": "losses:MultiResolutionSTFT",
+    "si_sdr": "losses:NegativeSISDR",
+    "compressed_spectrum": "losses:CompressedSpectrum",
+}
+
+
+POINTWISE = ("huber", "log_cosh", "mse", "mae")
+
+# The losses that can compare what a network gives with what its target asks for (see `features`).
+LOSSES_OF_TARGET = {
+    "noise_db": POINTWISE,
+    "clean": POINTWISE,
+    "mask": POINTWISE,
+    "noise_mask": ("mask",),
+    "waveform": (*POINTWISE, "multi_res_stft", "si_sdr"),
 }
 
 
@@ -40,3 +57,9 @@ def resolve(table: dict[str, str], kind: str, name: str) -> Any:
         raise UsageError(f"`{kind}` must be one of {', '.join(sorted(table))}. Received: {name}")
     module, attribute = table[name].split(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def name_of(table: dict[str, str], attribute: type) -> str:
+    """The name that a class has in `table`, or its own name if it is not there."""
+    code = f"{attribute.__module__}:{attribute.__name__}"
+    return next((name for name, entry in table.items() if entry == code), attribute.__name__)

@@ -20,10 +20,11 @@ import keras_tuner
 import callbacks
 import dataset
 import devices
-import registry
+import hyperparameters
+import model_base
 import saving
 from errors import UsageError, UserError
-from model_base import DenoisingHyperModel, load_hyperparameters
+from model_base import DenoisingHyperModel
 
 MEGA = 1e6
 
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
     hyper_model = make_hyper_model(options)
     train, validation = make_datasets(options, hyper_model)
-    hp = load_hyperparameters(options.hyperparameters, options.model)
+    hp = hyperparameters.choose(hyper_model, options.hyperparameters, options.hyperparameter)
     run_folder = options.run_dir / options.name_model
     first_epoch = prepare_run_folder(run_folder, options.resume)
     train.start_epoch(first_epoch)
@@ -69,10 +70,9 @@ def check(options: argparse.Namespace) -> None:
 
 
 def make_hyper_model(options: argparse.Namespace) -> DenoisingHyperModel:
-    """The HyperModel of the chosen name, for the geometry of the stored windows."""
-    model_class = registry.resolve(registry.MODELS, "model", options.model)
+    """The HyperModel that the options describe, for the geometry of the stored windows."""
     manifest = dataset.load_manifest(options.path_save_spectrogram)
-    return model_class(audio=dataset.audio_of(manifest))
+    return model_base.make(options, dataset.audio_of(manifest))
 
 
 def make_datasets(options: argparse.Namespace, hyper_model: DenoisingHyperModel) -> tuple[Any, Any]:
@@ -109,7 +109,7 @@ def build(
 ) -> keras.Model:
     """The compiled network, on all GPUs of this machine, with given weights if asked."""
     if options.learning_rate is not None:
-        hp.Fixed("learning_rate", options.learning_rate)
+        hp.values["learning_rate"] = options.learning_rate
     if options.schedule == "cosine":
         hyper_model.decay_steps = options.epochs * steps_per_epoch
     with devices.mirrored_scope():

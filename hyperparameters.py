@@ -1,0 +1,135 @@
+"""Hyper-parameters of a network: its own defaults, a file of a search, and single values.
+
+A file is JSON: `{"model": "dncnn", "values": {"filters": 32, "depth": 10}}`. The file of a search
+also holds the `features` that it searched with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras_tuner
+from keras_tuner.engine import hyperparameters as types
+
+from data_tools import replacing
+from errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from model_base import DenoisingHyperModel
+
+
+def choose(
+    hyper_model: DenoisingHyperModel, path: Path | None = None, settings: Sequence[str] = ()
+) -> keras_tuner.HyperParameters:
+    """The hyper-parameters to build a network with.
+
+    Args:
+        hyper_model: the network; its defaults hold where nothing else is said.
+        path: JSON file of values, if any.
+        settings: `NAME=VALUE` each; they override the file.
+
+    Raises:
+        UserError: the file is missing or is not a file of hyper-parameters.
+        UsageError: the file is another model's, or a value is not one that the network allows.
+    """
+    values = load(path, hyper_model) if path else {}
+    values |= dict(map(_parse_setting, settings))
+    if values:
+        _check_values(hyper_model, values)
+    hp = keras_tuner.HyperParameters()
+    hp.values = values
+    return hp
+
+
+def load(path: Path, hyper_model: DenoisingHyperModel) -> dict[str, Any]:
+    """The values in a file of hyper-parameters.
+
+    Raises:
+        UserError: the file is missing or is not a file of hyper-parameters.
+        UsageError: it is another model's, or of other features.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        model, values = content["model"], dict(content["values"])
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a file of hyper-parameters: {error}") from error
+    if model != hyper_model.name:
+        raise UsageError(f"{path} holds hyper-parameters of `{model}`, not of `{hyper_model.name}`")
+    _check_features(path, content.get("features", {}), hyper_model.features.to_dict())
+    if hyper_model.loss:
+        values.pop("loss", None)
+    return values
+
+
+def save(
+    path: Path, hyper_model: DenoisingHyperModel, values: dict[str, Any], **about: Any
+) -> None:
+    """Write values as a file that `load` accepts.
+
+    Args:
+        path: the JSON file.
+        hyper_model: the network that they are of.
+        values: hyper-parameters by name.
+        about: where they come from; kept for the reader.
+    """
+    content = {
+        "model": hyper_model.name,
+        "values": values | ({"loss": hyper_model.loss} if hyper_model.loss else {}),
+        "features": hyper_model.features.to_dict(),
+        **about,
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _parse_setting(setting: str) -> tuple[str, Any]:
+    """Name and value of `NAME=VALUE`, the value a JSON number or truth value if it reads as one."""
+    name, equals, text = setting.partition("=")
+    if not (name and equals and text):
+        raise UsageError(f"`hyperparameter` must look like NAME=VALUE. Received: {setting}")
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        return name, text
+
+
+def _check_values(hyper_model: DenoisingHyperModel, values: dict[str, Any]) -> None:
+    """Refuse names that the network does not declare, and values outside of what it declares."""
+    hp = keras_tuner.HyperParameters()
+    hyper_model.build(hp)
+    declared = {parameter.name: parameter for parameter in hp.space}
+    for name, value in values.items():
+        if name not in declared:
+            raise UsageError(
+                f"The hyper-parameters of `{hyper_model.name}` are {', '.join(declared)}. "
+                f"Received: {name}"
+            )
+        allowed, fits = _range_of(declared[name])
+        if not fits(value):
+            raise UsageError(f"`{name}` must be {allowed}. Received: {value}")
+
+
+def _range_of(parameter: Any) -> tuple[str, Callable[[Any], bool]]:
+    """The range of a declared hyper-parameter in words, and whether a value is within."""
+    if isinstance(parameter, types.Boolean):
+        return "true or false", lambda value: isinstance(value, bool)
+    if isinstance(parameter, types.Choice):
+        return f"one of {', '.join(map(str, parameter.values))}", lambda v: v in parameter.values
+    low, high = parameter.min_value, parameter.max_value
+    if isinstance(parameter, types.Int):
+        return f"a whole number from {low} to {high}", lambda v: type(v) is int and low <= v <= high
+    return f"a number from {low} to {high}", lambda v: type(v) in (int, float) and low <= v <= high
+
+
+def _check_features(path: Path, searched: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuse values that were searched for another input or target."""
+    for name, value in searched.items():
+        if value != given.get(name):
+            raise UsageError(
+                f"{path} was searched with `{name}` {value}. Received: {given.get(name)}"
+            )

@@ -1,0 +1,42 @@
+"""STFT and its inverse in `keras.ops`, for losses that listen to the resynthesised waveform.
+
+Spectra are complex channels (batch, frames, bins, 2) of an even window that the hop divides, with
+the square-root Hann window of `AudioConfig(window="sqrt_hann")`. `keras.ops.stft` is not used: its
+inverse is wrong at the edges.
+"""
+
+from __future__ import annotations
+
+from keras import ops
+
+import data_tools
+
+
+def istft(spectrum, hop: int):
+    """Overlap-added waveforms (batch, (frames - 1) * hop + n_fft), the padding still on them.
+
+    Samples that fewer than n_fft / hop frames cover, at both ends, are too quiet.
+    """
+    n_fft = 2 * (spectrum.shape[2] - 1)
+    window, overlaps = _window(n_fft), n_fft // hop
+    frames = ops.irfft((spectrum[..., 0], spectrum[..., 1]), n_fft)
+    frames = frames * (window * (2.0 / overlaps))
+    total = 0.0
+    for k in range(overlaps):
+        part = frames[..., k * hop : (k + 1) * hop]
+        total = total + ops.pad(part, [[0, 0], [k, overlaps - 1 - k], [0, 0]])
+    return ops.reshape(total, (ops.shape(total)[0], -1))
+
+
+def stft(waveform, n_fft: int, hop: int):
+    """The frames that lie wholly within (batch, samples); samples must be a multiple of the hop."""
+    overlaps = n_fft // hop
+    blocks = ops.reshape(waveform, (ops.shape(waveform)[0], -1, hop))
+    n_frames = ops.shape(blocks)[1] - overlaps + 1
+    frames = ops.concatenate([blocks[:, k : k + n_frames] for k in range(overlaps)], axis=-1)
+    return ops.stack(ops.rfft(frames * _window(n_fft), n_fft), axis=-1)
+
+
+def _window(n_fft: int):
+    """Square root of the periodic Hann window, whose square adds up to a constant."""
+    return ops.convert_to_tensor(data_tools.stft_window("sqrt_hann", n_fft))
