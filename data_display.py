@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import FuncFormatter, MultipleLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 import data_tools
 
@@ -191,6 +191,27 @@ def clock(seconds: float, total: float) -> str:
         return f"{seconds:g}"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def plot_losses(rows: list[dict[str, float]]) -> Figure:
+    """Training and validation loss over the epochs, on a log scale where they allow it.
+
+    Args:
+        rows: `epoch` from zero, `loss` and `val_loss` of each epoch.
+    """
+    figure = Figure(figsize=(7, 4.5))
+    axis = figure.add_subplot()
+    epochs = [row["epoch"] + 1 for row in rows]
+    for name, label in (("loss", "training"), ("val_loss", "validation")):
+        axis.plot(epochs, [row[name] for row in rows], marker=".", label=label)
+    if all(row[name] > 0 for row in rows for name in ("loss", "val_loss")):
+        axis.set_yscale("log")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("loss")
+    axis.grid(alpha=0.3, which="both")
+    axis.legend()
+    return figure
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 100) -> None:
