@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "--overwrite",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="delete another data set that lies in the folder",
+        help="delete another data set that lies in the folder; denoise again what is done, and "
+        "replace files of the same name",
     )
     group.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes that compute"
@@ -251,7 +253,81 @@ def add_mixing_options(parser: argparse.ArgumentParser) -> None:
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     """Options of prediction."""
     group = parser.add_argument_group("prediction")
-    group.add_argument("inputs", nargs="*", help="recordings or folders to denoise")
+    group.add_argument(
+        "inputs",
+        nargs="*",
+        help="recordings, folders, patterns, or - for a pipe; by default those of demo_data/",
+    )
+    group.add_argument("--audio_dir_prediction", type=Path, help="folder of recordings")
+    group.add_argument(
+        "--audio_input_prediction",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="recordings to denoise, in --audio_dir_prediction where that is given",
+    )
+    group.add_argument(
+        "--dir_save_prediction",
+        type=Path,
+        help="folder of the results, in the inputs' own folders; beside the inputs by default",
+    )
+    group.add_argument(
+        "--audio_output_prediction", type=Path, metavar="NAME", help="name of a single result"
+    )
+    group.add_argument("--suffix", help="end of results' names; _denoised beside the inputs")
+    group.add_argument("--recursive", action="store_true", help="look into folders of folders")
+    group.add_argument(
+        "--format", choices=registry.FORMATS, help="format of results; the inputs' by default"
+    )
+    group.add_argument(
+        "--raw_format",
+        metavar="TYPE,RATE[,CHANNELS]",
+        help="read and write samples without a header, as in s16,48000,2",
+    )
+    add_enhancement_options(parser)
+
+
+def add_enhancement_options(parser: argparse.ArgumentParser) -> None:
+    """Options of prediction that say how, not what."""
+    group = parser.add_argument_group("prediction, how")
+    group.add_argument("--strength", type=float, default=1.0, help="0 nothing .. 1 all, in dB")
+    group.add_argument("--max_attenuation_db", type=float, help="take away no more than this, dB")
+    group.add_argument(
+        "--keep_level",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="results at the level of the inputs, not of the network",
+    )
+    group.add_argument("--normalise_lufs", type=float, help="loudness of results, LUFS")
+    group.add_argument("--mono", action="store_true", help="average the channels")
+    group.add_argument("--start", type=seconds, default=0.0, help="begin there: s, or h:min:s")
+    group.add_argument("--end", type=seconds, help="end there: s, or h:min:s")
+    group.add_argument("--save_noise", action="store_true", help="also write what was removed")
+    group.add_argument("--plot", action="store_true", help="also draw before and after")
+    group.add_argument(
+        "--runtime",
+        default="auto",
+        choices=registry.RUNTIMES,
+        help="what runs the network; auto: fastest",
+    )
+    group.add_argument("--threads", type=int, help="processor threads in all; all by default")
+    group.add_argument("--jobs", type=int, default=1, help="recordings at a time, each a process")
+
+
+def seconds(text: str) -> float:
+    """A place in a recording, in seconds, written as seconds, min:s or h:min:s.
+
+    Raises:
+        ArgumentTypeError: the text is something else.
+    """
+    parts = text.split(":")
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        values = []
+    if not 1 <= len(values) <= 3 or not all(0.0 <= value < math.inf for value in values):
+        raise argparse.ArgumentTypeError(f"seconds, min:s or h:min:s wanted. Received: {text}")
+    return sum(value * 60.0**power for power, value in enumerate(reversed(values)))
 
 
 def audio_config(options: argparse.Namespace) -> AudioConfig:

@@ -18,13 +18,13 @@ import soundfile
 
 import data_tools
 from errors import UsageError, UserError
+from registry import FORMATS
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".3gp", ".ts", ".mpg", ".mpeg")
 SOUND_SUFFIXES = (".m4a", ".m4b", ".aac", ".mka", ".wma", ".amr", ".ac3")
 CONTAINER_SUFFIXES = (*SOUND_SUFFIXES, *VIDEO_SUFFIXES)
 FURTHER_SUFFIXES = (".aifc", ".snd", ".caf", ".w64", ".rf64", ".mp2", ".wv", ".voc")
 RECORDING_SUFFIXES = (*data_tools.AUDIO_SUFFIXES, *FURTHER_SUFFIXES, *CONTAINER_SUFFIXES)
-FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "au", "caf", "w64", "rf64")
 RAW_SUBTYPES = {
     "u8": "PCM_U8",
     "s8": "PCM_S8",
@@ -223,23 +223,23 @@ def _container_format(path: Path) -> tuple[SoundFormat, int | None]:
         raise _unreadable(path, error) from error
 
 
-def output_suffix(source: Path, source_format: SoundFormat, wanted: str | None) -> str:
-    """Suffix of the output: the source's own where libsndfile writes it, else `.wav`.
+def output_suffix(source: Path, raw: RawFormat | None, wanted: str | None) -> str:
+    """Suffix of the output: the recording's own where libsndfile writes it, else `.wav`.
 
     Args:
         source: path of the recording.
-        source_format: its format.
-        wanted: one of `FORMATS`, if the user asked for one.
+        raw: how it is read if it has no header; its output has none either.
+        wanted: one of `registry.FORMATS`, if the user asked for one.
     """
     if wanted is not None:
         return f".{wanted}"
-    if source_format.container == "RAW":
+    if raw is not None:
         return source.suffix
-    with contextlib.suppress(UserError):
-        if source_format.container:
-            data_tools.file_format(source)
-            return source.suffix
-    return ".wav"
+    try:
+        data_tools.file_format(source)
+    except UserError:
+        return ".wav"
+    return source.suffix
 
 
 def output_format(path: Path, source: SoundFormat, n_samples: int) -> SoundFormat:

@@ -42,6 +42,11 @@ LOSSES_OF_TARGET = {
 }
 
 
+# What can run a saved network, and what a result can be stored as.
+RUNTIMES = ("auto", "onnx", "keras")
+FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "au", "caf", "w64", "rf64")
+
+
 def resolve(table: dict[str, str], kind: str, name: str) -> Any:
     """Import what `name` stands for in `table`.
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from card import ModelCard, file_sha256
 from errors import UsageError, UserError
+from registry import RUNTIMES
 
-RUNTIMES = ("auto", "onnx", "keras")
 SUFFIXES = {"onnx": ".onnx", "keras": ".keras"}
 
 State = dict[str, np.ndarray]

@@ -1,0 +1,262 @@
+"""Denoises many recordings, in this process or in several, and says how each of them went.
+
+A recording that fails is a line of the result, never the end of the others.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import datetime
+import functools
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from tqdm import tqdm
+
+import runtime
+import worker_pool
+from audio_files import check_regular_file
+from card import ModelCard, file_sha256
+from denoise_file import FileOptions, Progress, denoise_file, result_paths
+from denoise_summary import printable
+from enhancer import Enhancer
+from errors import UserError
+from job_list import DONE, FAILED, SKIPPED, STARTED, Job, Manifest, Record
+
+FILE_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSettings:
+    """What all recordings of a batch share; sent to every process.
+
+    Args:
+        stem: path of the network's files without suffix.
+        runtime, threads, strength, max_attenuation_db: see `Enhancer.load`.
+        file_options: what else to do.
+        overwrite: denoise again what is done, and replace files that this program did not write.
+    """
+
+    stem: Path
+    runtime: str = "auto"
+    threads: int = 1
+    strength: float = 1.0
+    max_attenuation_db: float | None = None
+    file_options: FileOptions = dataclasses.field(default_factory=FileOptions)
+    overwrite: bool = False
+
+    def load(self) -> Enhancer:
+        """The enhancer.
+
+        Raises:
+            UserError: there is no such network, or its files do not belong together.
+        """
+        return Enhancer.load(
+            self.stem, self.runtime, self.threads, self.strength, self.max_attenuation_db
+        )
+
+    def fingerprint(self, card: ModelCard) -> Record:
+        """All that a result depends on beside the recording."""
+        path = runtime.network_path(self.stem, self.runtime)
+        return {
+            "network": self.stem.name,
+            "network_sha256": card.sha256[path.suffix],
+            "strength": self.strength,
+            "max_attenuation_db": self.max_attenuation_db,
+            **dataclasses.asdict(self.file_options),
+        }
+
+
+class Worker:
+    """Denoises one recording after the other.
+
+    Args:
+        settings: what they share.
+    """
+
+    def __init__(self, settings: BatchSettings) -> None:
+        self._settings = settings
+        self._enhancer = settings.load()
+        self._options = settings.fingerprint(self._enhancer.card)
+        self._manifests: dict[Path, Manifest] = {}
+
+    def denoise(self, job: Job, progress: Progress | None = None) -> Record:
+        """Do one job, unless it is done already; gives what the manifest says of it."""
+        if job.root not in self._manifests:
+            self._manifests[job.root] = Manifest(job.root)
+        manifest = self._manifests[job.root]
+        try:
+            return self._denoise(job, manifest, progress)
+        except UserError as error:
+            record = failure(job, str(error))
+        except Exception as error:  # whatever one file does to a decoder, the others go on
+            record = failure(job, f"Cannot denoise {job.source}: {type(error).__name__}: {error}")
+        with contextlib.suppress(UserError):
+            manifest.append(record)
+        return record
+
+    def _denoise(self, job: Job, manifest: Manifest, progress: Progress | None) -> Record:
+        """See `denoise`; an error ends it."""
+        check_regular_file(job.source)
+        record: Record = {
+            "output": job.name,
+            "input": str(job.source),
+            "input_sha256": file_sha256(job.source),
+            "options": self._options,
+        }
+        if self._is_done(job, manifest, record):
+            return {**manifest.record(job), "status": SKIPPED}
+        manifest.append({**record, "status": STARTED})
+        begin = time.perf_counter()
+        report = denoise_file(
+            self._enhancer, job.source, job.target, self._settings.file_options, progress
+        )
+        record |= dataclasses.asdict(report)
+        record["seconds"] = round(time.perf_counter() - begin, 3)
+        record["output_bytes"] = job.target.stat().st_size
+        record |= {"status": DONE, "finished": _now()}
+        manifest.append(record)
+        return record
+
+    def _is_done(self, job: Job, manifest: Manifest, record: Record) -> bool:
+        """Whether the result is there, made of the same recording in the same way.
+
+        Raises:
+            UserError: a file of that name is there which this program did not write.
+        """
+        results = result_paths(job.target, self._settings.file_options)
+        if self._settings.overwrite or not job.target.exists():
+            return False
+        if not manifest.owns(job):
+            raise UserError(f"{job.target} exists already; give --overwrite to replace it")
+        known = manifest.record(job)
+        wanted = {**record, "status": DONE, "output_bytes": job.target.stat().st_size}
+        same = all(known.get(key) == value for key, value in wanted.items() if key != "input")
+        return same and all(path.exists() for path in results)
+
+
+def failure(job: Job, sentence: str) -> Record:
+    """The record of a recording that could not be denoised."""
+    return {
+        "output": job.name,
+        "input": str(job.source),
+        "status": FAILED,
+        "error": sentence,
+        "finished": _now(),
+    }
+
+
+def _now() -> str:
+    """The time of day, UTC, as in 2024-05-01T12:00:00+00:00."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def denoise_jobs(jobs: list[Job], settings: BatchSettings, n_processes: int = 1) -> list[Record]:
+    """Do all jobs, with progress bars on a terminal; a failure is told as soon as it happens.
+
+    Args:
+        jobs: what to do.
+        settings: what the jobs share.
+        n_processes: how many recordings are denoised at a time.
+
+    Returns:
+        The records of the jobs, in their order.
+
+    Raises:
+        UserError: there is no network to do it with.
+    """
+    if n_processes == 1 or len(jobs) == 1:
+        records = _one_by_one(jobs, Worker(settings))
+    else:
+        settings.load()  # one sentence now instead of one from each process
+        records = _in_processes(jobs, settings, min(n_processes, len(jobs)))
+    by_job = {}
+    with tqdm(total=len(jobs), desc="recordings", unit="file", disable=None) as bar:
+        for job, record in records:
+            by_job[job] = record
+            if record["status"] == FAILED:
+                bar.write(f"error: {printable(record['error'])}", file=sys.stderr)
+            bar.set_postfix_str(_speed(by_job.values(), bar.format_dict["elapsed"]))
+            bar.update()
+    return [by_job[job] for job in jobs]
+
+
+def _speed(records: Iterable[Record], seconds: float) -> str:
+    """How much faster than it plays a batch went so far."""
+    audio_s = sum(r["audio_s"] for r in records if r["status"] == DONE)
+    return f"{audio_s / seconds:.0f}x real time" if seconds else ""
+
+
+def _one_by_one(jobs: list[Job], worker: Worker) -> Iterator[tuple[Job, Record]]:
+    """Jobs and their records, done in this process."""
+    for job in jobs:
+        name = printable(job.source.name)
+        with tqdm(desc=name, disable=None, leave=False, position=1, bar_format=FILE_BAR) as bar:
+            record = worker.denoise(job, functools.partial(_show_progress, bar))
+        yield job, record
+
+
+def _show_progress(bar: tqdm, done: int, total: int, rate: int) -> None:
+    """Move the bar of one recording."""
+    bar.total = total
+    elapsed = bar.format_dict["elapsed"]
+    if elapsed:
+        bar.set_postfix_str(f"{done / rate / elapsed:.0f}x real time", refresh=False)
+    bar.update(done - bar.n)
+
+
+def _in_processes(
+    jobs: list[Job], settings: BatchSettings, n_processes: int
+) -> Iterator[tuple[Job, Record]]:
+    """Jobs and their records, in the order in which processes finish them.
+
+    If a process dies, each job that was left is tried once more, alone, so that only the one that
+    kills its process fails.
+    """
+    left = dict.fromkeys(jobs)
+    with contextlib.suppress(BrokenProcessPool):
+        for job, record in _through_pool(jobs, settings, n_processes):
+            del left[job]
+            yield job, record
+    for job in left:
+        try:
+            yield from _through_pool([job], settings, 1)
+        except BrokenProcessPool:
+            yield job, failure(job, f"Cannot denoise {job.source}: its process was killed")
+
+
+def _through_pool(
+    jobs: list[Job], settings: BatchSettings, n_processes: int
+) -> Iterator[tuple[Job, Record]]:
+    """Jobs and their records from new processes.
+
+    Raises:
+        BrokenProcessPool: one of them died.
+    """
+    died = False
+    with worker_pool.worker_pool(n_processes, _start_worker, settings) as pool:
+        futures = {pool.submit(_work, job): job for job in jobs}
+        for future in concurrent.futures.as_completed(futures):
+            died = died or isinstance(future.exception(), BrokenProcessPool)
+            if not died:
+                yield futures[future], future.result()
+    if died:
+        raise BrokenProcessPool
+
+
+_process_worker: list[Worker] = []
+
+
+def _start_worker(settings: BatchSettings) -> None:
+    """Prepare a new process."""
+    _process_worker.append(Worker(settings))
+
+
+def _work(job: Job) -> Record:
+    """Do one job in a process of the pool."""
+    return _process_worker[0].denoise(job)

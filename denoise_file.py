@@ -1,0 +1,269 @@
+"""One recording from disk to disk through an `Enhancer`, in memory that its length does not touch.
+
+The recording is read twice: once for its level and for samples that are no numbers, once to be
+denoised. The outputs appear under their names when all of it is done, or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+import levels
+from audio_files import BLOCK_VALUES, RawFormat, Recording, output_format, writing
+from data_tools import TINY
+from enhancer import Enhancer, StreamingEnhancer, check_channels, check_rate
+from errors import UserError
+from loudness import LoudnessMeter
+
+PEAK_LIMIT_DBFS = -1.0
+
+Sink = Callable[[np.ndarray, np.ndarray], None]
+Progress = Callable[[int, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class FileOptions:
+    """What is done to each recording beside denoising.
+
+    Args:
+        raw: how to read it if it has no header.
+        mono: average its channels first.
+        start_s, end_s: the part to keep, seconds; all by default.
+        keep_level: give the sound back at its own level, not at the network's.
+        normalise_lufs: loudness to bring the result to, LUFS; its own by default.
+        save_noise: also write what was removed.
+        plot: also write a picture.
+    """
+
+    raw: RawFormat | None = None
+    mono: bool = False
+    start_s: float = 0.0
+    end_s: float | None = None
+    keep_level: bool = True
+    normalise_lufs: float | None = None
+    save_noise: bool = False
+    plot: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What was found and done.
+
+    Args:
+        audio_s: length of the output, seconds.
+        sample_rate: Hz.
+        channels: channels of the output.
+        level_in_dbfs, level_out_dbfs: active levels of the loudest channel before and after.
+        clipped: samples of the output that were beyond full scale.
+    """
+
+    audio_s: float
+    sample_rate: int
+    channels: int
+    level_in_dbfs: float
+    level_out_dbfs: float
+    clipped: int
+
+
+def noise_path(target: Path) -> Path:
+    """Where the removed noise goes."""
+    return target.with_name(f"{target.stem}_noise{target.suffix}")
+
+
+def picture_path(target: Path) -> Path:
+    """Where the picture goes."""
+    return target.with_name(f"{target.stem}.png")
+
+
+def result_paths(target: Path, options: FileOptions) -> list[Path]:
+    """All files that denoising to `target` writes."""
+    paths = [target]
+    if options.save_noise:
+        paths.append(noise_path(target))
+    if options.plot:
+        paths.append(picture_path(target))
+    return paths
+
+
+def denoise_file(
+    enhancer: Enhancer,
+    source: Path,
+    target: Path,
+    options: FileOptions | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Denoise one recording.
+
+    Args:
+        enhancer: the network and its settings.
+        source: the recording; never modified.
+        target: the output; its suffix names the container, all else stays the recording's.
+        options: what else to do.
+        progress: called with samples done, samples in all and their rate in Hz.
+
+    Raises:
+        UserError: the recording cannot be read or denoised, or the output cannot be written.
+    """
+    options = options or FileOptions()
+    if target.exists() and target.samefile(source):
+        raise UserError(f"{target} is the recording itself; choose another folder or --suffix")
+    recording = Recording(source, options.raw)
+    n_samples, active_rms = _survey(recording, options)
+    rate, channels = recording.format.sample_rate, len(active_rms)
+    stream = enhancer.stream(rate, channels, 0, active_rms, live=False)
+    sound_format = dataclasses.replace(recording.format, channels=channels)
+    sound_format = output_format(target, sound_format, n_samples)
+    meter = levels.LevelMeter(rate, channels)
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(writing(target, sound_format))
+        sinks: list[Sink] = []
+        if options.save_noise:
+            noise = stack.enter_context(writing(noise_path(target), sound_format))
+            sinks.append(lambda noisy, clean: noise.write(noisy - clean))
+        if options.plot:
+            sinks.append(stack.enter_context(_picture(target, source.name, rate, n_samples)))
+        if progress is not None:
+            sinks.append(_counter(progress, n_samples, rate))
+        denoised = _denoised(_selected(recording, options), stream, sinks)
+        for block in _levelled(denoised, enhancer, options, active_rms, rate, target.parent):
+            meter.feed(block)
+            writer.write(block)
+    return Report(
+        audio_s=round(n_samples / rate, 3),
+        sample_rate=rate,
+        channels=channels,
+        level_in_dbfs=_dbfs(active_rms),
+        level_out_dbfs=_dbfs(meter.active_rms()),
+        clipped=writer.clipped,
+    )
+
+
+def _dbfs(rms: np.ndarray) -> float:
+    """Level of the loudest channel, dBFS."""
+    return round(float(20.0 * np.log10(max(rms.max(), TINY))), 2)
+
+
+def _survey(recording: Recording, options: FileOptions) -> tuple[int, np.ndarray]:
+    """First reading: the number of samples and the active level of each channel."""
+    try:
+        rate = check_rate(recording.format.sample_rate)
+        channels = check_channels(1 if options.mono else recording.format.channels)
+        meter = levels.LevelMeter(rate, channels)
+        n_samples = 0
+        for block in _selected(recording, options):
+            meter.feed(block)
+            n_samples += block.shape[1]
+    except UserError as error:
+        text = str(error)
+        about = "" if str(recording.path) in text else f"{recording.path}: "
+        raise UserError(about + text) from error
+    if not n_samples:
+        part = f" from {options.start_s:g} s on" if options.start_s else ""
+        raise UserError(f"No samples in {recording.path}{part}")
+    return n_samples, meter.active_rms()
+
+
+def _selected(recording: Recording, options: FileOptions) -> Iterator[np.ndarray]:
+    """The part and the channels that were asked for."""
+    rate = recording.format.sample_rate
+    end = None if options.end_s is None else round(options.end_s * rate)
+    for block in recording.blocks(round(options.start_s * rate), end):
+        yield block.mean(axis=0, keepdims=True) if options.mono else block
+
+
+def _denoised(
+    blocks: Iterable[np.ndarray], stream: StreamingEnhancer, sinks: list[Sink]
+) -> Iterator[np.ndarray]:
+    """Denoised blocks; each is also shown to the sinks, with the noisy samples it was."""
+    waiting: list[np.ndarray] = []
+    for noisy in blocks:
+        waiting.append(noisy)
+        yield from _shown(waiting, stream.feed(noisy), sinks)
+    yield from _shown(waiting, stream.flush(), sinks)
+
+
+def _shown(waiting: list[np.ndarray], clean: np.ndarray, sinks: list[Sink]) -> Iterator[np.ndarray]:
+    """Take as much noisy sound from what waits as there is clean, and show both."""
+    ready = clean.shape[1]
+    if not ready:
+        return
+    noisy = np.concatenate(waiting, axis=1)
+    waiting[:] = [noisy[:, ready:]]
+    for sink in sinks:
+        sink(noisy[:, :ready], clean)
+    yield clean
+
+
+def _counter(progress: Progress, n_samples: int, rate: int) -> Sink:
+    """A sink that reports how far the work is."""
+    done = 0
+
+    def count(noisy: np.ndarray, clean: np.ndarray) -> None:
+        nonlocal done
+        done += clean.shape[1]
+        progress(done, n_samples, rate)
+
+    return count
+
+
+@contextlib.contextmanager
+def _picture(target: Path, title: str, rate: int, n_samples: int) -> Iterator[Sink]:
+    """A sink for a picture, which is written at the end."""
+    import data_display
+
+    picture = data_display.RecordingPicture(rate, n_samples)
+    yield picture.feed
+    picture.finish()
+    figure = data_display.recording_figure(picture, title)
+    data_display.save_figure(figure, picture_path(target))
+
+
+def _levelled(
+    blocks: Iterator[np.ndarray],
+    enhancer: Enhancer,
+    options: FileOptions,
+    active_rms: np.ndarray,
+    rate: int,
+    folder: Path,
+) -> Iterator[np.ndarray]:
+    """The blocks at the level that was asked for."""
+    if options.normalise_lufs is not None:
+        return _normalised(blocks, options.normalise_lufs, rate, len(active_rms), folder)
+    if options.keep_level:
+        return blocks
+    gain = levels.gains_to_level(active_rms.max(keepdims=True), enhancer.card.level_dbfs)
+    return (gain * block for block in blocks)
+
+
+def _normalised(
+    blocks: Iterable[np.ndarray], lufs: float, rate: int, channels: int, folder: Path
+) -> Iterator[np.ndarray]:
+    """The blocks at a loudness, by way of a nameless file in `folder`.
+
+    The loudest sample stays 1 dB below full scale, even if the loudness is then not reached.
+    """
+    meter = LoudnessMeter(rate, channels)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for block in blocks:
+            meter.feed(block)
+            block.T.astype(np.float32).tofile(file)
+        gain = np.float32(_loudness_gain(meter, lufs))
+        file.seek(0)
+        size = max(1, BLOCK_VALUES // channels) * channels
+        while len(values := np.fromfile(file, np.float32, size)):
+            yield gain * values.reshape(-1, channels).T
+
+
+def _loudness_gain(meter: LoudnessMeter, lufs: float) -> float:
+    """Factor to a loudness that does not clip; one for silence."""
+    if not np.isfinite(meter.integrated_lufs()):
+        return 1.0
+    wanted_db = lufs - meter.integrated_lufs()
+    headroom_db = PEAK_LIMIT_DBFS - 20.0 * np.log10(max(meter.peak, TINY))
+    return float(10.0 ** (min(wanted_db, headroom_db) / 20.0))

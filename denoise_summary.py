@@ -1,0 +1,100 @@
+"""How a batch of recordings went: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+import collections
+import json
+from pathlib import Path
+
+import data_tools
+from denoise_file import picture_path
+from job_list import DONE, FAILED, SKIPPED, Job, Record
+
+SUMMARY_NAME = "summary.json"
+HEADINGS = ("recording", "length", "speed", "level (dBFS)", "SI-SDR (dB)", "result")
+
+
+def printable(text: str) -> str:
+    """Text without the line breaks and broken characters that file names may have."""
+    encoded = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in encoded)
+
+
+def summary_table(jobs: list[Job], records: list[Record]) -> str:
+    """One line for each recording, and one for all of them; columns without content are left out.
+
+    Args:
+        jobs: what was to do.
+        records: how it went, in the same order.
+    """
+    rows = [_row(job, record) for job, record in zip(jobs, records, strict=True)]
+    used = [k for k in range(len(HEADINGS)) if any(row[k] for row in rows)]
+    table = [[row[k] for k in used] for row in (HEADINGS, *rows)]
+    widths = [max(len(row[k]) for row in table) for k in range(len(used))]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+    return "\n".join([*lines, _totals(records)])
+
+
+def _row(job: Job, record: Record) -> tuple[str, ...]:
+    """The cells of one recording."""
+    source, result = printable(_short(job.source)), printable(_short(job.target))
+    if record["status"] == FAILED:
+        return (source, "", "", "", "", FAILED)
+    if record["options"]["plot"]:
+        result += f", {printable(picture_path(job.target).name)}"
+    scores = ""
+    if "si_sdr_in_db" in record:
+        scores = f"{record['si_sdr_in_db']:.1f} -> {record['si_sdr_out_db']:.1f}"
+    return (
+        source,
+        duration(record["audio_s"]),
+        f"{record['audio_s'] / max(record['seconds'], 1e-3):.0f}x",
+        f"{record['level_in_dbfs']:.1f} -> {record['level_out_dbfs']:.1f}",
+        scores,
+        result + _remark(record),
+    )
+
+
+def _remark(record: Record) -> str:
+    """What is worth knowing about a result."""
+    if record["status"] == SKIPPED:
+        return " (done before)"
+    return f" ({record['clipped']} samples clipped)" if record["clipped"] else ""
+
+
+def _short(path: Path) -> str:
+    """A path from here, where it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _totals(records: list[Record]) -> str:
+    """How many recordings went how, and how fast."""
+    counts = collections.Counter(record["status"] for record in records)
+    text = ", ".join(f"{counts[s]} {s}" for s in (DONE, SKIPPED, FAILED) if counts[s])
+    done = [record for record in records if record["status"] == DONE]
+    if not done:
+        return text
+    audio_s, seconds = (sum(record[key] for record in done) for key in ("audio_s", "seconds"))
+    return f"{text}: {duration(audio_s)} of sound, {audio_s / max(seconds, 1e-3):.0f}x real time"
+
+
+def duration(seconds: float) -> str:
+    """A length: seconds, or h:min:s from a minute on."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def save_summary(folder: Path, records: list[Record]) -> None:
+    """Write the records as `summary.json`.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    with data_tools.replacing(folder / SUMMARY_NAME) as temporary:
+        temporary.write_text(json.dumps(records, indent=2) + "\n")

@@ -1,0 +1,176 @@
+"""--mode prediction: denoise recordings, each of them wholly or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import args
+import data_tools
+import runtime
+from audio_files import RawFormat
+from denoise_batch import BatchSettings, denoise_jobs
+from denoise_file import FileOptions, denoise_file, result_paths
+from denoise_summary import save_summary, summary_table
+from enhancer import checked_limits
+from errors import UsageError, UserError
+from job_list import FAILED, Destination, Job, Record, find_jobs, refuse_collisions
+
+PIPE = "-"
+DEMO = args.REPOSITORY / "demo_data"
+LOUDNESS_RANGE_LUFS = (-70.0, 0.0)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Denoise what the options name; 1 if any recording failed."""
+    settings = settings_of(options)
+    inputs = inputs_of(options)
+    if PIPE in inputs:
+        return denoise_pipe(inputs, options, settings)
+    is_demo = not inputs
+    if is_demo:
+        inputs, options.dir_save_prediction = [str(DEMO / "noisy")], results_of_demo(options)
+    jobs = find_jobs(inputs, destination_of(options), options.recursive)
+    refuse_collisions(
+        (job.source, path)
+        for job in jobs
+        for path in result_paths(job.target, settings.file_options)
+    )
+    records = denoise_jobs(jobs, settings, options.jobs)
+    if is_demo:
+        for job, record in zip(jobs, records, strict=True):
+            record |= improvement(job)
+    print(summary_table(jobs, records))
+    if options.dir_save_prediction:
+        save_summary(options.dir_save_prediction, records)
+    return 1 if any(record["status"] == FAILED for record in records) else 0
+
+
+def settings_of(options: argparse.Namespace) -> BatchSettings:
+    """What all recordings share.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+    for name in ("jobs", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UsageError(f"`{name}` must be 1 or more. Received: {value}")
+    checked_limits(options.strength, options.max_attenuation_db)
+    threads = options.threads or runtime.available_threads()
+    return BatchSettings(
+        stem=options.weights_folder / options.name_model,
+        runtime=options.runtime,
+        threads=max(1, threads // options.jobs),
+        strength=options.strength,
+        max_attenuation_db=options.max_attenuation_db,
+        file_options=file_options_of(options),
+        overwrite=options.overwrite,
+    )
+
+
+def file_options_of(options: argparse.Namespace) -> FileOptions:
+    """What is done to each recording.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+    if options.end is not None and options.end <= options.start:
+        raise UsageError(
+            f"`end` must be after `start` ({options.start:g} s). Received: {options.end:g} s"
+        )
+    lufs, (lowest, highest) = options.normalise_lufs, LOUDNESS_RANGE_LUFS
+    if lufs is not None and not lowest <= lufs <= highest:
+        raise UsageError(f"`normalise_lufs` must be in {lowest:g}..{highest:g}. Received: {lufs}")
+    return FileOptions(
+        raw=raw_of(options),
+        mono=options.mono,
+        start_s=options.start,
+        end_s=options.end,
+        keep_level=options.keep_level,
+        normalise_lufs=lufs,
+        save_noise=options.save_noise,
+        plot=options.plot,
+    )
+
+
+def raw_of(options: argparse.Namespace) -> RawFormat | None:
+    """How recordings without a header are read."""
+    return RawFormat.parse(options.raw_format) if options.raw_format else None
+
+
+def inputs_of(options: argparse.Namespace) -> list[str]:
+    """All recordings, folders and patterns that the options name."""
+    named, folder = options.audio_input_prediction, options.audio_dir_prediction
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"No such folder: {folder}")
+    if folder is not None:
+        named = [str(folder / name) for name in named] or [str(folder)]
+    return [*options.inputs, *named]
+
+
+def destination_of(options: argparse.Namespace) -> Destination:
+    """Where results go.
+
+    Raises:
+        UsageError: the suffix is no part of a name.
+    """
+    folder = options.dir_save_prediction
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UserError(f"`dir_save_prediction` must be a folder. Received: {folder}")
+    if options.suffix and ("/" in options.suffix or "\0" in options.suffix):
+        raise UsageError(f"`suffix` must be part of a name. Received: {options.suffix}")
+    return Destination(
+        folder=folder,
+        suffix=options.suffix,
+        audio_format=options.format,
+        raw=raw_of(options),
+        name=options.audio_output_prediction,
+    )
+
+
+def results_of_demo(options: argparse.Namespace) -> Path:
+    """Where the results of demo_data/ go."""
+    return options.dir_save_prediction or DEMO / "predictions"
+
+
+def improvement(job: Job) -> Record:
+    """SI-SDR of a recording of demo_data/ before and after, dB, where there is a clean one."""
+    clean_path = DEMO / "clean" / job.source.name
+    if not clean_path.is_file() or not job.target.is_file():
+        return {}
+    import metrics
+
+    clean, rate = data_tools.load_audio(clean_path)
+    scores = {}
+    for name, path in (("si_sdr_in_db", job.source), ("si_sdr_out_db", job.target)):
+        estimate, _ = data_tools.load_audio(path, rate)
+        scores[name] = round(metrics.si_sdr(clean, estimate, rate), 2)
+    return scores
+
+
+def denoise_pipe(inputs: list[str], options: argparse.Namespace, settings: BatchSettings) -> int:
+    """Denoise standard input to standard output, as WAV, or raw as it came.
+
+    Raises:
+        UsageError: there are other inputs, or outputs that a pipe has no place for.
+        UserError: the sound cannot be read or denoised.
+    """
+    if len(inputs) > 1 or options.save_noise or options.plot:
+        raise UsageError("The input - goes alone, without --save_noise and --plot")
+    raw = settings.file_options.raw
+    suffix = f".{options.format or ('raw' if raw else 'wav')}"
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "stdin"), Path(folder, f"stdout{suffix}")
+        with source.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        try:
+            denoise_file(settings.load(), source, target, settings.file_options)
+        except UserError as error:
+            raise UserError(str(error).replace(str(source), "standard input")) from error
+        with target.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+    return 0
