@@ -87,7 +87,10 @@ def load_weights_into(model: keras.Model, path: Path) -> None:
 def export_onnx(model: keras.Model, path: Path) -> None:
     """Write the ONNX twin of a network; batch and any open dimension stay open."""
     # An uncalled network is refused by the exporter.
-    model([np.zeros([1 if d is None else d for d in x.shape], x.dtype) for x in model.inputs])
+    blank = keras.tree.map_structure(
+        lambda x: np.zeros([n or 1 for n in x.shape], x.dtype), model.input
+    )
+    model(blank)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
