@@ -7,7 +7,9 @@ on the fly; these are the plain ones of a data set on disk.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -19,7 +21,7 @@ from sources import AudioPool
 
 Range = tuple[float, float]
 
-LOWEST_LEVEL_DB = -200.0
+LOWEST_RMS = 1e-10
 WINDOW = np.dtype(
     [
         ("voice", "<i4"),
@@ -37,13 +39,14 @@ WINDOW = np.dtype(
 class WindowSource(Protocol):
     """Anything that windows can be drawn from."""
 
-    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Window `index`: what was drawn, and the voice and the noise in it.
+    def draw(self, indices: range) -> tuple[np.ndarray, np.ndarray]:
+        """Windows of a split.
 
         Returns:
-            The draw, of dtype `WINDOW` and shape (): recordings by their number in the pools, the
-            sample at which the window begins in them, levels, and factors of the samples.
-            The voice and the noise, float32 (frame_length,) each; their sum is the noisy voice.
+            What was drawn, of dtype `WINDOW` and shape (windows,): recordings by their number in
+            the pools, the sample at which the window begins in them, levels, and factors of the
+            samples. The voices and then the noises, float32 (2, windows, frame_length); their sum
+            is the noisy voice.
         """
 
 
@@ -88,8 +91,8 @@ class MixingLaw:
     ) -> tuple[float, float]:
         """Factors of a voice and a noise of these levels."""
         if self.noise_level is not None:
-            return rng.uniform(*self.voice_level), rng.uniform(*self.noise_level)
-        level, snr = rng.uniform(*self.level_dbfs), rng.uniform(*self.snr_db)
+            return within(rng, self.voice_level), within(rng, self.noise_level)
+        level, snr = within(rng, self.level_dbfs), within(rng, self.snr_db)
         return 10.0 ** (level / 20.0) / voice_rms, 10.0 ** ((level - snr) / 20.0) / noise_rms
 
 
@@ -105,23 +108,34 @@ class Places:
     """
 
     def __init__(self, lengths: Sequence[int], frame_length: int, hop_length: int) -> None:
-        self._lengths = np.asarray(lengths)
-        self._ends = np.cumsum(self._lengths)
+        self._lengths = list(lengths)
+        self._ends = list(itertools.accumulate(lengths))
         self._frame_length = frame_length
         self._hop_length = hop_length
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int]:
         """A recording's place in the list, and the sample of it at which the window begins."""
-        place = int(np.searchsorted(self._ends, rng.integers(self._ends[-1]), "right"))
-        spare = int(self._lengths[place]) - self._frame_length
+        place = bisect.bisect_right(self._ends, below(rng, self._ends[-1]))
+        spare = self._lengths[place] - self._frame_length
         if spare <= 0:
-            return place, int(rng.integers(spare, 1))
+            return place, -below(rng, 1 - spare)
         return place, on_grid(rng, spare, self._hop_length)
 
 
 def on_grid(rng: np.random.Generator, last: int, hop_length: int) -> int:
     """A multiple of `hop_length` from 0 to `last`."""
-    return hop_length * int(rng.integers(last // hop_length + 1))
+    return hop_length * below(rng, last // hop_length + 1)
+
+
+# Generator.uniform and .integers take ten times as long for a single number.
+def within(rng: np.random.Generator, limits: Range) -> float:
+    """A number between two limits."""
+    return limits[0] + (limits[1] - limits[0]) * rng.random()
+
+
+def below(rng: np.random.Generator, limit: int) -> int:
+    """A whole number from 0 to `limit` - 1."""
+    return int(limit * rng.random())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,32 +185,44 @@ class MixedWindows:
         lengths = [voices.recordings[index].n_samples for index in voice_indices]
         self._places = Places(lengths, grid.frame_length, grid.hop_length)
 
-    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Window `index`, see `WindowSource`."""
+    def draw(self, indices: range) -> tuple[np.ndarray, np.ndarray]:
+        """Windows of the split, see `WindowSource`."""
+        length = self.grid.frame_length
+        rows = np.zeros(len(indices), WINDOW)
+        sounds = np.empty((2, len(indices), length), np.float32)
+        levels = np.empty((2, len(indices)))
+        for place, index in enumerate(indices):
+            voice, voice_start, noise, noise_start, *gains = self._draw(index)
+            pair = sounds[:, place]
+            np.multiply(self.voices.read(voice, voice_start, length), gains[0], out=pair[0])
+            np.multiply(self.noises.read_looped(noise, noise_start, length), gains[1], out=pair[1])
+            excess = _peak(pair[0] + pair[1])
+            if excess > 1.0:
+                pair /= np.float32(excess)
+                gains = [gain / excess for gain in gains]
+            rows[place] = (voice, voice_start, noise, noise_start, 0.0, 0.0, *gains)
+            levels[0, place] = self.voices.recordings[voice].active_rms * gains[0]
+            levels[1, place] = self.noises.recordings[noise].active_rms * gains[1]
+        _set_levels(rows, levels)
+        return rows, sounds
+
+    def _draw(self, index: int) -> tuple[int, int, int, int, float, float]:
+        """Voice, its beginning, noise, its beginning, and the factors of both."""
         rng = np.random.default_rng([*self.key, index])
         place, voice_start = self._places.draw(rng)
         voice = self.voice_indices[place]
-        noise = self.noise_indices[rng.integers(len(self.noise_indices))]
+        noise = self.noise_indices[below(rng, len(self.noise_indices))]
         noise_start = self._noise_start(rng, noise)
-        levels = self.voices.recordings[voice].active_rms, self.noises.recordings[noise].active_rms
-        gains = self.law.draw_gains(rng, *levels)
-        length = self.grid.frame_length
-        sounds = (
-            self.voices.read(voice, voice_start, length) * np.float32(gains[0]),
-            self.noises.read_looped(noise, noise_start, length) * np.float32(gains[1]),
+        gains = self.law.draw_gains(
+            rng, self.voices.recordings[voice].active_rms, self.noises.recordings[noise].active_rms
         )
-        excess = max(1.0, float(np.abs(sounds[0] + sounds[1]).max()))
-        if excess > 1.0:
-            sounds = sounds[0] / np.float32(excess), sounds[1] / np.float32(excess)
-        gains = gains[0] / excess, gains[1] / excess
-        reached = _decibels(gains[0] * levels[0], gains[1] * levels[1])
-        return _row(voice, voice_start, noise, noise_start, reached, gains), *sounds
+        return voice, voice_start, noise, noise_start, *gains
 
     def _noise_start(self, rng: np.random.Generator, index: int) -> int:
         """Where a window begins in a noise."""
         n_samples = self.noises.recordings[index].n_samples
         if n_samples <= self.grid.frame_length:
-            return int(rng.integers(n_samples))
+            return below(rng, n_samples)
         return on_grid(rng, n_samples - self.grid.frame_length, self.grid.hop_length_noise)
 
 
@@ -232,31 +258,32 @@ class PairedWindows:
         ]
         self._places = Places(self._lengths, grid.frame_length, grid.hop_length)
 
-    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Window `index`, see `WindowSource`."""
-        rng = np.random.default_rng([*self.key, index])
-        place, start = self._places.draw(rng)
-        first, second = self.pairs[place]
-        clean = self.clean.read(first, start, self.grid.frame_length)
-        noise = self.noisy.read(second, start, self.grid.frame_length) - clean
-        beyond = self._lengths[place] - start
-        clean[beyond:] = 0.0
-        noise[beyond:] = 0.0
-        rate = self.clean.sample_rate
-        levels = _decibels(*(data_tools.active_rms(sound, rate) for sound in (clean, noise)))
-        return _row(first, start, second, start, levels, (1.0, 1.0)), clean, noise
+    def draw(self, indices: range) -> tuple[np.ndarray, np.ndarray]:
+        """Windows of the split, see `WindowSource`."""
+        length, rate = self.grid.frame_length, self.clean.sample_rate
+        rows = np.zeros(len(indices), WINDOW)
+        sounds = np.empty((2, len(indices), length), np.float32)
+        levels = np.empty((2, len(indices)))
+        for row, index in enumerate(indices):
+            place, start = self._places.draw(np.random.default_rng([*self.key, index]))
+            first, second = self.pairs[place]
+            clean = self.clean.read(first, start, length)
+            noise = self.noisy.read(second, start, length) - clean
+            sounds[:, row] = clean, noise
+            sounds[:, row, self._lengths[place] - start :] = 0.0
+            rows[row] = (first, start, second, start, 0.0, 0.0, 1.0, 1.0)
+            levels[:, row] = [data_tools.active_rms(sound, rate) for sound in sounds[:, row]]
+        _set_levels(rows, levels)
+        return rows, sounds
 
 
-def _decibels(voice_rms: float, noise_rms: float) -> tuple[float, float]:
-    """Two levels in dBFS, finite even for silence."""
-    levels = data_tools.amplitude_to_db(np.array([voice_rms, noise_rms]), LOWEST_LEVEL_DB)
-    return float(levels[0]), float(levels[1])
+def _peak(waveform: np.ndarray) -> float:
+    """The largest magnitude of a sample."""
+    return max(float(waveform.max()), -float(waveform.min()))
 
 
-def _row(
-    voice: int, voice_start: int, noise: int, noise_start: int, levels: Range, gains: Range
-) -> np.ndarray:
-    """What was drawn, as `WINDOW`."""
-    snr_db = levels[0] - levels[1]
-    row = (voice, voice_start, noise, noise_start, snr_db, levels[0], *gains)
-    return np.array(row, WINDOW)
+def _set_levels(rows: np.ndarray, rms: np.ndarray) -> None:
+    """Tell of the levels of voices and noises, RMS (2, windows); finite even for silence."""
+    voice_db, noise_db = 20.0 * np.log10(rms + LOWEST_RMS)
+    rows["level_dbfs"] = voice_db
+    rows["snr_db"] = voice_db - noise_db

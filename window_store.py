@@ -17,6 +17,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ def reserve(file: int, size: int) -> None:
         os.truncate(file, size)
 
 
+def write_at(file: int, offset: int, data: bytes | memoryview) -> None:
+    """Write bytes at a place of an open file, however many calls that takes."""
+    view = memoryview(data)
+    while len(view):
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written
+
+
 @dataclasses.dataclass(frozen=True)
 class ArrayFile:
     """One `.npy` file whose rows are written in any order by several processes.
@@ -58,7 +67,7 @@ class ArrayFile:
         """Its name until it is complete."""
         return self.path.with_name(self.path.name + PARTIAL)
 
-    @property
+    @cached_property
     def header(self) -> bytes:
         """The bytes before the first row."""
         buffer = io.BytesIO()
@@ -96,23 +105,18 @@ class ArrayFile:
             return
         with self.partial.open("ab") as file:
             reserve(file.fileno(), self.size)
-        self._write(0, self.header)
+        descriptor = self.open()
+        write_at(descriptor, 0, self.header)
+        os.close(descriptor)
 
-    def write(self, first: int, rows: np.ndarray) -> None:
-        """Write rows from the window `first` on."""
+    def open(self) -> int:
+        """A descriptor to write its rows with."""
+        return os.open(self.partial, os.O_WRONLY)
+
+    def write(self, file: int, first: int, rows: np.ndarray) -> None:
+        """Write rows from the window `first` on, to the descriptor `file`."""
         rows = np.ascontiguousarray(rows, dtype=self.dtype)
-        self._write(len(self.header) + first * self.row_size, rows.data.cast("B"))
-
-    def _write(self, offset: int, data: Any) -> None:
-        """Write bytes, however many calls that takes."""
-        file = os.open(self.partial, os.O_WRONLY)
-        try:
-            view = memoryview(data)
-            while len(view):
-                written = os.pwrite(file, view, offset)
-                view, offset = view[written:], offset + written
-        finally:
-            os.close(file)
+        write_at(file, len(self.header) + first * self.row_size, rows.data.cast("B"))
 
     def publish(self) -> None:
         """Give it its name."""

@@ -81,11 +81,21 @@ class DataSet:
         """A file with a row for each window."""
         return ArrayFile(folder / f"{name}.npy", dtype, (self.n_windows, *shape))
 
-    def draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Window `index` of the files, see `WindowSource`."""
-        if index < self.n_train:
-            return self.train.draw(index)
-        return self.validation.draw(index - self.n_train)
+    def draw(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Windows of the files from `first` to `end`, see `WindowSource`."""
+        n_train = self.n_train
+        pieces = [
+            source.draw(indices)
+            for source, indices in (
+                (self.train, range(first, min(end, n_train))),
+                (self.validation, range(max(first, n_train) - n_train, end - n_train)),
+            )
+            if indices
+        ]
+        if len(pieces) == 1:
+            return pieces[0]
+        rows, sounds = zip(*pieces, strict=True)
+        return np.concatenate(rows), np.concatenate(sounds, axis=1)
 
 
 class WindowWriter:
@@ -95,17 +105,17 @@ class WindowWriter:
         self.data_set = data_set
         self.transform = ShortSTFT(data_set.audio)
         self.block_size = -(-data_set.chunk_size // BLOCKS_IN_CHUNK)
+        self.files = {name: array.open() for name, array in data_set.arrays.items()}
 
     def write(self, first: int, end: int) -> None:
         """Compute the windows from `first` to `end` and write them, a cacheful at a time."""
         for begin in range(first, end, self.block_size):
-            indices = range(begin, min(begin + self.block_size, end))
-            draws, voices, noises = zip(*map(self.data_set.draw, indices), strict=True)
-            self._write("windows", begin, np.stack(draws))
-            self._write_sounds(begin, np.stack([*voices, *noises]))
+            rows, sounds = self.data_set.draw(begin, min(begin + self.block_size, end))
+            self._write("windows", begin, rows)
+            self._write_sounds(begin, sounds.reshape(-1, sounds.shape[-1]))
 
     def _write_sounds(self, first: int, waveforms: np.ndarray) -> None:
-        """Write voices and as many noises, (2 * windows, samples), and their sums."""
+        """Write voices followed by as many noises, (2 * windows, samples), and their sums."""
         real, imaginary = self.transform(waveforms)
         for sound, wave, re, im in zip(
             SOUNDS, *map(_sum_and_halves, (waveforms, real, imaginary)), strict=True
@@ -118,7 +128,7 @@ class WindowWriter:
 
     def _write(self, name: str, first: int, rows: np.ndarray) -> None:
         """Write rows of one file."""
-        self.data_set.arrays[name].write(first, rows)
+        self.data_set.arrays[name].write(self.files[name], first, rows)
 
 
 def _sum_and_halves(both: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

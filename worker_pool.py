@@ -15,7 +15,15 @@ from typing import Any
 
 from errors import UserError
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Read by the libraries of a new process when they load. The last two let glibc keep the memory of
+# arrays for the next ones, where it would return it to the system every time.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
+}
 
 
 @contextlib.contextmanager
@@ -32,8 +40,7 @@ def worker_pool(
     Raises:
         UserError: one of them was killed.
     """
-    for name in THREAD_VARIABLES:
-        os.environ[name] = "1"  # read by the libraries of the new processes when they load
+    os.environ.update(ENVIRONMENT)
     pool = ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), _start, (initializer, *arguments)
     )
