@@ -26,6 +26,7 @@ FLOOR_DB = -60.0
 ACTIVE_RANGE_DB = 40.0
 ACTIVITY_FRAME_S = 0.02
 TINY = 1e-10
+PARTIAL = ".partial-"
 STREAM_BLOCK = 2**18
 
 
@@ -150,7 +151,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_partial(), suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         temporary.chmod(0o666 & ~_umask())
@@ -162,6 +163,32 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _partial() -> str:
+    """Beginning of the names of this process's temporary files."""
+    return f"{PARTIAL}{os.getpid()}-"
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove the temporary files of `replacing` whose process was killed."""
+    if os.name != "posix":
+        return  # elsewhere there is no harmless way to ask whether a process lives
+    for path in Path(folder).glob(f"{PARTIAL}*-*"):
+        process = path.name.removeprefix(PARTIAL).partition("-")[0]
+        if process.isdecimal() and not _is_alive(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process runs."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def _umask() -> int:

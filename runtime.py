@@ -87,12 +87,8 @@ def available_threads() -> int:
 
 def input_shape(card: ModelCard) -> tuple[int | None, ...]:
     """Shape of one network input that a card stands for; None where it is free."""
-    audio = card.audio
-    if card.features.representation == "waveform":
-        return (None, audio.frame_length, 1)
-    if card.features.representation == "complex":
-        return (None, None if card.streaming else audio.n_frames, audio.n_bins, 2)
-    return (None, audio.n_bins, audio.n_frames, 1)
+    shape = card.features.input_shape(card.audio)
+    return (None, None, *shape[1:]) if card.streaming else (None, *shape)
 
 
 def _check_shape(path: Path, shape: list[Any], card: ModelCard) -> None:

@@ -39,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
         for job in jobs
         for path in result_paths(job.target, settings.file_options)
     )
+    for folder in {job.target.parent for job in jobs}:
+        data_tools.remove_partial_files(folder)
     records = denoise_jobs(jobs, settings, options.jobs)
     if is_demo:
         for job, record in zip(jobs, records, strict=True):
