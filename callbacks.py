@@ -11,10 +11,13 @@ from typing import Any
 
 import keras
 
+from data_tools import replacing
+
 LOG = "log.csv"
 BEST = "best.keras"
 BACKUP = "backup"
 BACKUP_STATE = "training_metadata.json"
+DRAWS_OF_EPOCH = 2**16
 
 Scorer = Callable[[keras.Model], dict[str, float]]
 
@@ -42,6 +45,23 @@ class ScoreNetwork(keras.callbacks.Callback):
         scores = self.scorer(self.model) if due else dict.fromkeys(self.names, math.nan)
         if logs is not None:
             logs.update({f"val_{name}": scores[name] for name in self.names})
+
+
+class SeedOfEpoch(keras.callbacks.Callback):
+    """Give dropout a state of its own in each epoch, since backups do not keep that state.
+
+    A training that was interrupted then draws what it would have drawn.
+    """
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Remember the states that the seed of the training gave."""
+        states = [v for v in self.model.variables if v.name == "seed_generator_state"]
+        self.first = [(v, keras.ops.convert_to_numpy(v).copy()) for v in states]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Move each counter to where no other epoch comes."""
+        for variable, (seed, counter) in self.first:
+            variable.assign([seed, counter + epoch * DRAWS_OF_EPOCH])
 
 
 class LossCurve(keras.callbacks.Callback):
@@ -73,6 +93,7 @@ def training_callbacks(
     log = run_folder / LOG
     best = best_loss(log) if resume else None
     return [
+        SeedOfEpoch(),
         *([scoring] if scoring else []),
         keras.callbacks.ModelCheckpoint(
             run_folder / BEST, save_best_only=True, initial_value_threshold=best
@@ -107,6 +128,15 @@ def read_log(log: Path) -> list[dict[str, float]]:
     """Rows of a CSV log as numbers."""
     with log.open(encoding="utf-8", newline="") as file:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def forget_epochs(log: Path, epoch: int) -> None:
+    """Leave out the rows of a log from `epoch` on, which will be trained again."""
+    if not log.is_file():
+        return
+    header, *rows = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    with replacing(log) as temporary:
+        temporary.write_text("".join([header, *rows[:epoch]]), encoding="utf-8")
 
 
 def best_loss(log: Path) -> float | None:

@@ -98,6 +98,7 @@ def prepare_run_folder(run_folder: Path, resume: bool) -> int:
         run_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot write {run_folder}: {error.strerror}") from error
+    callbacks.forget_epochs(run_folder / callbacks.LOG, epoch or 0)
     return epoch or 0
 
 
