@@ -1,0 +1,22 @@
+"""Processes that share work end well."""
+
+import os
+import signal
+
+import pytest
+
+from errors import UserError
+from worker_pool import as_completed, worker_pool
+
+
+def test_the_results_of_all_workers_come_back_and_each_has_one_thread():
+    with worker_pool(2) as pool:
+        results = set(as_completed([pool.submit(pow, 2, power) for power in range(5)]))
+        threads = pool.submit(os.getenv, "OPENBLAS_NUM_THREADS").result()
+    assert results == {1, 2, 4, 8, 16}
+    assert threads == "1"
+
+
+def test_a_worker_that_is_killed_is_told_in_a_sentence():
+    with pytest.raises(UserError, match="A worker process was killed"), worker_pool(1) as pool:
+        pool.submit(signal.raise_signal, signal.SIGKILL).result()
