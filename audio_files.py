@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,7 @@ RAW_SUBTYPES = {
 PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 BLOCK_VALUES = 2**20
 LARGEST_WAV = 2**32 - 2**16
+PROBE_BYTES = 2**16
 OWN_TAGS = ("title", "artist", "album", "comment", "date", "genre", "copyright", "tracknumber")
 
 
@@ -138,11 +140,12 @@ class Recording:
 
     def _open(self) -> soundfile.SoundFile:
         """The file in libsndfile."""
+        name = _native_name(self.path)
         if self._raw is None:
-            return soundfile.SoundFile(self.path)
+            return soundfile.SoundFile(name)
         raw = self._raw
         return soundfile.SoundFile(
-            self.path, "r", raw.sample_rate, raw.channels, raw.subtype, "LITTLE", "RAW"
+            name, "r", raw.sample_rate, raw.channels, raw.subtype, "LITTLE", "RAW"
         )
 
     def _file_blocks(self, size: int) -> Iterator[np.ndarray]:
@@ -165,6 +168,11 @@ class Recording:
                 yield from (part.to_ndarray() for part in resampler.resample(None))
         except av.error.FFmpegError as error:
             raise _unreadable(self.path, error) from error
+
+
+def _native_name(path: Path) -> bytes | str:
+    """A path for libsndfile, even if it is no valid text."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 def check_regular_file(path: Path) -> None:
@@ -310,18 +318,26 @@ def writing(path: Path, sound_format: SoundFormat) -> Iterator[Writer]:
         UserError: the folder cannot be written, the disk is full, or the container does not take
             such a rate or channel count.
     """
-    with (
-        data_tools.replacing(path) as temporary,
-        soundfile.SoundFile(
-            temporary,
-            "w",
-            sound_format.sample_rate,
-            sound_format.channels,
-            sound_format.subtype,
-            format=sound_format.container,
-        ) as file,
-    ):
-        for name, text in sound_format.tags.items():
-            with contextlib.suppress(soundfile.SoundFileError, AttributeError):
-                setattr(file, name, text)
-        yield Writer(file)
+    with data_tools.replacing(path) as temporary:
+        try:
+            with soundfile.SoundFile(
+                _native_name(temporary),
+                "w",
+                sound_format.sample_rate,
+                sound_format.channels,
+                sound_format.subtype,
+                format=sound_format.container,
+            ) as file:
+                for name, text in sound_format.tags.items():
+                    with contextlib.suppress(soundfile.SoundFileError, AttributeError):
+                        setattr(file, name, text)
+                yield Writer(file)
+        except soundfile.SoundFileError:
+            _try_to_append(temporary)
+            raise
+
+
+def _try_to_append(path: Path) -> None:
+    """Fail as the system does when a file cannot grow, which libsndfile keeps to itself."""
+    with path.open("ab") as file:
+        file.write(bytes(PROBE_BYTES))

@@ -111,8 +111,8 @@ def denoise_file(
         UserError: the recording cannot be read or denoised, or the output cannot be written.
     """
     options = options or FileOptions()
-    if target.exists() and target.samefile(source):
-        raise UserError(f"{target} is the recording itself; choose another folder or --suffix")
+    for path in result_paths(target, options):
+        _check_replaceable(path, source)
     recording = Recording(source, options.raw)
     n_samples, active_rms = _survey(recording, options)
     rate, channels = recording.format.sample_rate, len(active_rms)
@@ -142,6 +142,16 @@ def denoise_file(
         level_out_dbfs=_dbfs(meter.active_rms()),
         clipped=writer.clipped,
     )
+
+
+def _check_replaceable(path: Path, source: Path) -> None:
+    """Refuse a result that would take the place of the recording, of a folder or of a device."""
+    if not path.exists():
+        return
+    if path.samefile(source):
+        raise UserError(f"{path} is the recording itself; choose another folder or --suffix")
+    if not path.is_file():
+        raise UserError(f"Cannot write {path}: it is not a file")
 
 
 def _dbfs(rms: np.ndarray) -> float:
@@ -252,12 +262,12 @@ def _normalised(
     with tempfile.TemporaryFile(dir=folder) as file:
         for block in blocks:
             meter.feed(block)
-            block.T.astype(np.float32).tofile(file)
+            file.write(block.T.astype(np.float32).tobytes())
         gain = np.float32(_loudness_gain(meter, lufs))
         file.seek(0)
-        size = max(1, BLOCK_VALUES // channels) * channels
-        while len(values := np.fromfile(file, np.float32, size)):
-            yield gain * values.reshape(-1, channels).T
+        size = max(1, BLOCK_VALUES // channels) * channels * np.float32().itemsize
+        while data := file.read(size):
+            yield gain * np.frombuffer(data, np.float32).reshape(-1, channels).T
 
 
 def _loudness_gain(meter: LoudnessMeter, lufs: float) -> float:

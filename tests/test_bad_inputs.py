@@ -1,0 +1,560 @@
+"""Recordings and command lines that are broken, odd or hostile.
+
+Each is denoised, or refused with one sentence; none changes its input, leaves something
+half-written, or ends in a traceback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import resource
+import struct
+import sys
+
+import numpy as np
+import pytest
+import small_networks
+import soundfile
+
+import main
+from data_tools import PARTIAL
+
+RATE = 8000
+TONE = (0.2 * np.sin(2 * np.pi * 440 * np.arange(4000) / RATE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    return small_networks.save_gate(folder)
+
+
+def encoded(sound=TONE, rate=RATE, subtype="PCM_16", container="WAV"):
+    """The bytes of an audio file."""
+    file = io.BytesIO()
+    soundfile.write(file, sound, rate, subtype=subtype, format=container)
+    return file.getvalue()
+
+
+def riff(sound=TONE, **fields):
+    """The bytes of a WAV file, some fields of its header replaced: name -> value."""
+    places = {"riff_size": (4, "<I"), "tag": (20, "<H"), "channels": (22, "<H"), "rate": (24, "<I")}
+    places |= {"data_size": (40, "<I"), "bits": (34, "<H")}
+    data = (np.asarray(sound) * 32767).astype("<i2").tobytes()
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH",
+        b"RIFF",
+        36 + len(data),
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        1,
+        RATE,
+        2 * RATE,
+        2,
+        16,
+    )
+    file = bytearray(header + struct.pack("<4sI", b"data", len(data)) + data)
+    for name, value in fields.items():
+        offset, kind = places[name]
+        struct.pack_into(kind, file, offset, value)
+    return bytes(file)
+
+
+def chunk(name, data):
+    return struct.pack("<4sI", name, len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def with_chunk_before_data(name, data):
+    file = riff()
+    return file[:36] + chunk(name, data) + file[36:]
+
+
+def noise_bytes(n):
+    return np.random.default_rng(0).integers(0, 256, n, np.uint8).tobytes()
+
+
+def many(channels):
+    return np.tile(TONE[:, None], (1, channels))
+
+
+def with_value(value, dtype=np.float32, subtype="FLOAT"):
+    sound = TONE.astype(dtype)
+    sound[100] = value
+    return encoded(sound, subtype=subtype)
+
+
+DENOISED = None
+UNREADABLE = r"Cannot read .* as audio: "
+NOT_FINITE = "NaN or infinite samples"
+
+# What is in the file, under which name, and the sentence that refuses it, if it is refused.
+FILES = {
+    "empty": (b"", "a.wav", UNREADABLE),
+    "half a header": (riff()[:20], "a.wav", UNREADABLE),
+    "header without data": (riff()[:36], "a.wav", f"({UNREADABLE}|No samples)"),
+    "no samples": (encoded(TONE[:0]), "a.wav", "No samples in"),
+    "one sample": (encoded(TONE[5:6]), "a.wav", DENOISED),
+    "two samples": (encoded(TONE[5:7]), "a.wav", DENOISED),
+    "all zeros": (encoded(0 * TONE), "a.wav", DENOISED),
+    "a constant": (encoded(0 * TONE + 0.5), "a.wav", DENOISED),
+    "full-scale square": (encoded(np.sign(TONE), subtype="PCM_16"), "a.wav", DENOISED),
+    "one impulse": (encoded(np.eye(1, 4000, 7)[0]), "a.wav", DENOISED),
+    "a NaN": (with_value(np.nan), "a.wav", NOT_FINITE),
+    "an infinity": (with_value(np.inf), "a.wav", NOT_FINITE),
+    "a negative infinity": (with_value(-np.inf), "a.wav", NOT_FINITE),
+    "beyond float32": (with_value(1e300, np.float64, "DOUBLE"), "a.wav", NOT_FINITE),
+    "denormals": (encoded(TONE * np.float32(1e-39), subtype="FLOAT"), "a.wav", DENOISED),
+    "a thousand times full scale": (encoded(1e3 * TONE, subtype="FLOAT"), "a.wav", DENOISED),
+    "astronomic": (encoded(1e30 * TONE, subtype="FLOAT"), "a.wav", DENOISED),
+    "text": (b"this is not sound\n" * 50, "a.wav", UNREADABLE),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + noise_bytes(500), "a.wav", UNREADABLE),
+    "random bytes": (noise_bytes(5000), "a.wav", UNREADABLE),
+    "random bytes as mp3": (noise_bytes(5000), "a.mp3", UNREADABLE),
+    "random bytes as flac": (noise_bytes(5000), "a.flac", UNREADABLE),
+    "random bytes as m4a": (noise_bytes(5000), "a.m4a", "Cannot read"),
+    "random bytes after RIFF": (riff()[:12] + noise_bytes(500), "a.wav", "a.wav"),
+    "zip": (b"PK\x03\x04" + noise_bytes(200), "a.ogg", UNREADABLE),
+    "flac named wav": (encoded(container="FLAC"), "a.wav", DENOISED),
+    "wav named flac": (encoded(), "a.flac", DENOISED),
+    "wav named mp3": (encoded(), "a.mp3", DENOISED),
+    "wav without a suffix": (encoded(), "recording", DENOISED),
+    "wav named txt": (encoded(), "a.txt", DENOISED),
+    "suffix in capitals": (encoded(), "A.WAV", DENOISED),
+    "data cut off": (riff()[:3000], "a.wav", DENOISED),
+    "data cut off in a sample": (riff()[:3001], "a.wav", DENOISED),
+    "data size too large": (riff(data_size=2**32 - 1, riff_size=2**32 - 1), "a.wav", DENOISED),
+    "data size zero": (riff(data_size=0), "a.wav", "No samples"),
+    "riff size zero": (riff(riff_size=0), "a.wav", DENOISED),
+    "riff size nonsense": (riff(riff_size=7), "a.wav", DENOISED),
+    "unknown sample type": (riff(tag=0x1234), "a.wav", UNREADABLE),
+    "no channels": (riff(channels=0), "a.wav", UNREADABLE),
+    "no bits": (riff(bits=0), "a.wav", UNREADABLE),
+    "no rate": (riff(rate=0), "a.wav", f"({UNREADABLE}|`rate` must be)"),
+    "100 Hz": (encoded(rate=100), "a.wav", "`rate` must be 1000..768000 Hz. Received: 100"),
+    "a rate of 2 GHz": (riff(rate=2**31 - 1), "a.wav", "`rate` must be"),
+    "1 kHz": (encoded(rate=1000), "a.wav", DENOISED),
+    "a prime rate": (encoded(rate=37123), "a.wav", DENOISED),
+    "192 kHz": (encoded(rate=192000), "a.wav", DENOISED),
+    "17 channels": (encoded(many(17)), "a.wav", DENOISED),
+    "100 channels": (encoded(many(100)), "a.wav", "There must be 1..64 channels. Received: 100"),
+    "8 bits": (encoded(subtype="PCM_U8"), "a.wav", DENOISED),
+    "24 bits": (encoded(subtype="PCM_24"), "a.wav", DENOISED),
+    "32 bits": (encoded(subtype="PCM_32"), "a.wav", DENOISED),
+    "64-bit floats": (encoded(subtype="DOUBLE"), "a.wav", DENOISED),
+    "A-law": (encoded(subtype="ALAW"), "a.wav", DENOISED),
+    "mu-law": (encoded(subtype="ULAW", container="AU"), "a.au", DENOISED),
+    "ADPCM": (encoded(subtype="MS_ADPCM"), "a.wav", DENOISED),
+    "GSM": (encoded(subtype="GSM610"), "a.wav", DENOISED),
+    "extensible wav": (encoded(many(4), container="WAVEX"), "a.wav", DENOISED),
+    "RF64": (encoded(container="RF64"), "a.wav", DENOISED),
+    "W64": (encoded(container="W64"), "a.w64", DENOISED),
+    "CAF": (encoded(container="CAF"), "a.caf", DENOISED),
+    "aiff": (encoded(container="AIFF"), "a.aif", DENOISED),
+    "flac": (encoded(container="FLAC"), "a.flac", DENOISED),
+    "flac cut off": (encoded(container="FLAC")[:1500], "a.flac", UNREADABLE),
+    "flac with garbage after it": (encoded(container="FLAC") + b"x" * 999, "a.flac", DENOISED),
+    "mp3": (encoded(subtype=None, container="MP3"), "a.mp3", DENOISED),
+    "mp3 cut off": (
+        encoded(np.tile(TONE, 9), subtype=None, container="MP3")[:4000],
+        "a.mp3",
+        DENOISED,
+    ),
+    "ogg": (encoded(subtype="VORBIS", container="OGG"), "a.ogg", DENOISED),
+    "opus": (encoded(subtype="OPUS", container="OGG"), "a.opus", DENOISED),
+    "opus cut off": (encoded(subtype="OPUS", container="OGG")[:300], "a.opus", UNREADABLE),
+    "a chunk of junk": (with_chunk_before_data(b"JUNK", b"x" * 333), "a.wav", DENOISED),
+    "broken tags": (with_chunk_before_data(b"LIST", b"INFOINAM\xff\xff"), "a.wav", UNREADABLE),
+    "spaces in its name": (encoded(), "two words .wav", DENOISED),
+    "Unicode in its name": (encoded(), "Gespräch – 会話 🎙.wav", DENOISED),
+    "a newline in its name": (encoded(), "two\nlines.wav", DENOISED),
+    "quotes and shell characters": (encoded(), "a'b\"c$d`e;f&g|h*[i]?.wav", DENOISED),
+    "a name that is no UTF-8": (encoded(), os.fsdecode(b"\xff\xfe.wav"), DENOISED),
+    "a name of 255 bytes": (encoded(), "n" * 251 + ".wav", DENOISED),
+    "a name with many dots": (encoded(), "a.b..c.wav", DENOISED),
+    "a hidden name": (encoded(), ".hidden.wav", DENOISED),
+    "percent signs and braces": (encoded(), "%s{0}%d.wav", DENOISED),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_is_denoised_or_refused_in_one_sentence(name, weights, tmp_path, run_main):
+    data, file_name, sentence = FILES[name]
+    source = tmp_path / "in" / file_name
+    source.parent.mkdir()
+    source.write_bytes(data)
+    outcome = predict(run_main, weights, tmp_path, "--", source)
+    assert source.read_bytes() == data
+    if sentence is DENOISED:
+        assert outcome.code == 0, outcome.err
+        assert outcome.err == ""
+        check_result(source, tmp_path / "out")
+    else:
+        check_refusal(outcome, sentence, tmp_path / "out")
+
+
+def predict(run_main, weights, tmp_path, *arguments):
+    """Run the command with results in `out`."""
+    return run_main(
+        f"--weights_folder={weights.parent}",
+        f"--name_model={weights.name}",
+        f"--dir_save_prediction={tmp_path / 'out'}",
+        *arguments,
+    )
+
+
+def check_result(source, out):
+    """The one result has the recording's shape and finite samples, and nothing lies beside it."""
+    results = [p for p in out.iterdir() if p.name not in ("denoised.jsonl", "summary.json")]
+    assert len(results) == 1, results
+    names = os.fsencode(source), os.fsencode(results[0])
+    with soundfile.SoundFile(names[0]) as noisy, soundfile.SoundFile(names[1]) as denoised:
+        samples = denoised.read(denoised.frames, always_2d=True)
+        assert np.isfinite(samples).all()
+        wanted = noisy.read(noisy.frames, always_2d=True)
+        assert samples.shape == wanted.shape
+        assert denoised.samplerate == noisy.samplerate
+    assert PARTIAL not in results[0].name
+
+
+def check_refusal(outcome, sentence, out, code=1):
+    """One line of error that holds the sentence, and no result."""
+    assert outcome.code == code
+    errors = outcome.err.splitlines()
+    assert len(errors) == 1, outcome.err
+    assert errors[0].startswith("error: ")
+    assert re.search(sentence, errors[0]), errors[0]
+    results = sorted(p.name for p in out.rglob("*")) if out.exists() else []
+    assert set(results) <= {"denoised.jsonl", "summary.json"}
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """A recording in a folder of its own."""
+    path = tmp_path / "in" / "a.wav"
+    path.parent.mkdir()
+    path.write_bytes(encoded())
+    return path
+
+
+def missing_file(folder):
+    return folder / "missing.wav"
+
+
+def missing_pattern(folder):
+    return folder / "*.flac"
+
+
+def empty_folder(folder):
+    (folder / "none").mkdir()
+    return folder / "none"
+
+
+def folder_of_text(folder):
+    (folder / "texts").mkdir()
+    (folder / "texts" / "a.txt").write_text("a")
+    return folder / "texts"
+
+
+def only_deeper(folder):
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / "deep" / "er" / "a.wav").write_bytes(encoded())
+    return folder / "deep"
+
+
+def pipe_file(folder):
+    os.mkfifo(folder / "pipe.wav")
+    return folder / "pipe.wav"
+
+
+def device(folder):
+    return "/dev/zero"
+
+
+def link_loop(folder):
+    (folder / "b.wav").symlink_to(folder / "c.wav")
+    (folder / "c.wav").symlink_to(folder / "b.wav")
+    return folder / "b.wav"
+
+
+def broken_link(folder):
+    (folder / "b.wav").symlink_to(folder / "nowhere.wav")
+    return folder / "b.wav"
+
+
+def zero_byte(folder):
+    return "a\0b.wav"
+
+
+INPUTS = {
+    missing_file: "No such file",
+    missing_pattern: "No recordings match",
+    empty_folder: "No recordings in",
+    folder_of_text: "No recordings in",
+    only_deeper: "No recordings in .*--recursive",
+    pipe_file: "it is not a file",
+    device: "it is not a file",
+    link_loop: "Cannot read .*b.wav",
+    broken_link: "No such file",
+    zero_byte: "Cannot read",
+}
+
+
+@pytest.mark.parametrize("make", INPUTS, ids=lambda make: make.__name__)
+def test_an_input_that_is_no_recording_is_refused(make, weights, tmp_path, run_main):
+    source = make(tmp_path)
+    check_refusal(predict(run_main, weights, tmp_path, source), INPUTS[make], tmp_path / "out")
+
+
+OPTIONS = {
+    "--strength=1.5": "`strength` must be in 0..1. Received: 1.5",
+    "--strength=nan": "`strength` must be in 0..1",
+    "--strength=much": "`--strength` must be a number. Received: much",
+    "--max_attenuation_db=-3": "`max_attenuation_db` must be zero or more decibels",
+    "--max_attenuation_db=inf": "`max_attenuation_db` must be zero or more decibels",
+    "--jobs=0": "`jobs` must be 1 or more. Received: 0",
+    "--threads=-1": "`threads` must be 1 or more. Received: -1",
+    "--normalise_lufs=3": "`normalise_lufs` must be in -70..0. Received: 3",
+    "--start=soon": "seconds, min:s or h:min:s wanted. Received: soon",
+    "--start=-1": "seconds, min:s or h:min:s wanted. Received: -1",
+    "--start=1:2:3:4": "seconds, min:s or h:min:s wanted",
+    "--end=0": "`end` must be after `start`",
+    "--suffix=/x": "`suffix` must be part of a name",
+    "--format=wma": "`--format` must be one of .*flac.* Received: wma",
+    "--runtime=abacus": "`--runtime` must be one of .*onnx.* Received: abacus",
+    "--raw_format=s16": "`raw_format` must be TYPE,RATE",
+    "--raw_format=s17,8000": "`raw_format` must be TYPE,RATE",
+    "--raw_format=s16,0": "`raw_format` must be TYPE,RATE",
+    "--raw_format=s16,8000,0": "`raw_format` must be TYPE,RATE",
+    "--audio_output_prediction=": "names one result",
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_out_of_range_is_a_usage_error(option, weights, tmp_path, recording, run_main):
+    if option.startswith("--audio_output"):
+        (recording.parent / "b.wav").write_bytes(encoded())
+        option += "x.wav"
+    outcome = predict(run_main, weights, tmp_path, recording.parent, option)
+    check_refusal(outcome, OPTIONS[option.replace("=x.wav", "=")], tmp_path / "out", code=2)
+
+
+def test_a_start_beyond_the_end_is_refused(weights, tmp_path, recording, run_main):
+    outcome = predict(run_main, weights, tmp_path, recording, "--start", "1:00")
+    check_refusal(outcome, "No samples in .* from 60 s on", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "sentence"), [("opus", "Cannot write"), ("mp3", "Cannot write")]
+)
+def test_a_format_that_does_not_take_the_recording(suffix, sentence, weights, tmp_path, run_main):
+    source = tmp_path / "a.wav"
+    source.write_bytes(encoded(many(17), rate=37123))
+    outcome = predict(run_main, weights, tmp_path, source, "--format", suffix)
+    check_refusal(outcome, "Cannot write", tmp_path / "out")
+
+
+def test_one_bad_file_does_not_stop_the_others(weights, tmp_path, recording, run_main):
+    (recording.parent / "0.wav").write_text("no sound")
+    (recording.parent / "z.wav").write_bytes(encoded())
+    outcome = predict(run_main, weights, tmp_path, recording.parent)
+    assert outcome.code == 1
+    assert re.fullmatch(r"error: Cannot read .*0\.wav as audio: .*\n", outcome.err)
+    assert "2 done, 1 failed" in outcome.out
+    assert {p.name for p in (tmp_path / "out").glob("*.wav")} == {"a.wav", "z.wav"}
+
+
+def test_links_that_go_round_are_walked_once(weights, tmp_path, recording, run_main):
+    (recording.parent / "again").symlink_to(recording.parent, target_is_directory=True)
+    outcome = predict(run_main, weights, tmp_path, recording.parent, "--recursive")
+    assert "1 done" in outcome.out
+
+
+@pytest.mark.parametrize("link", [None, os.link, os.symlink])
+def test_a_result_never_replaces_its_recording(link, weights, tmp_path, recording, run_main):
+    target = recording
+    if link is not None:
+        target = tmp_path / "other.wav"
+        link(recording, target)
+    before = recording.read_bytes()
+    outcome = run_main(
+        f"--weights_folder={weights.parent}",
+        f"--name_model={weights.name}",
+        recording,
+        f"--audio_output_prediction={target}",
+        "--overwrite",
+    )
+    check_refusal(outcome, "is the recording itself", tmp_path / "out")
+    assert recording.read_bytes() == before
+
+
+def test_a_foreign_file_is_replaced_only_on_demand(weights, tmp_path, recording, run_main):
+    (tmp_path / "out").mkdir()
+    foreign = tmp_path / "out" / "a.wav"
+    foreign.write_text("precious")
+    outcome = predict(run_main, weights, tmp_path, recording)
+    assert outcome.code == 1
+    assert "a.wav exists already; give --overwrite to replace it" in outcome.err
+    assert predict(run_main, weights, tmp_path, recording).code == 1
+    assert foreign.read_text() == "precious"
+    assert predict(run_main, weights, tmp_path, recording, "--overwrite").code == 0
+    assert foreign.stat().st_size == recording.stat().st_size
+
+
+def test_a_folder_in_the_place_of_a_result(weights, tmp_path, recording, run_main):
+    (tmp_path / "out" / "a.wav").mkdir(parents=True)
+    outcome = predict(run_main, weights, tmp_path, recording, "--overwrite")
+    assert outcome.code == 1
+    assert "it is not a file" in outcome.err
+
+
+def test_two_recordings_of_one_result_are_refused(weights, tmp_path, recording, run_main):
+    other = tmp_path / "other" / "a.wav"
+    other.parent.mkdir()
+    other.write_bytes(encoded())
+    outcome = predict(run_main, weights, tmp_path, recording, other)
+    check_refusal(outcome, "would both be written to", tmp_path / "out", code=2)
+
+
+def test_a_recording_named_twice_is_denoised_once(weights, tmp_path, recording, run_main):
+    outcome = predict(run_main, weights, tmp_path, recording, recording, recording.parent)
+    assert "1 done" in outcome.out
+
+
+class TestPlacesThatCannotBeWritten:
+    def test_a_file_in_place_of_the_folder(self, weights, tmp_path, recording, run_main):
+        (tmp_path / "out").write_text("a file")
+        outcome = predict(run_main, weights, tmp_path, recording)
+        assert outcome.code == 1
+        assert "`dir_save_prediction` must be a folder" in outcome.err
+
+    def test_a_file_in_place_of_a_folder_above(self, weights, tmp_path, recording, run_main):
+        (tmp_path / "out").write_text("a file")
+        outcome = predict(run_main, weights, tmp_path / "out", recording)
+        assert outcome.code == 1
+        assert "Cannot write" in outcome.err
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+    def test_a_read_only_folder(self, weights, tmp_path, recording, run_main):
+        (tmp_path / "out").mkdir(mode=0o555)
+        outcome = predict(run_main, weights, tmp_path, recording)
+        check_refusal(outcome, "Permission denied", tmp_path / "out")
+
+    def test_a_file_system_that_takes_no_files(self, weights, recording, run_main):
+        outcome = run_main(
+            f"--weights_folder={weights.parent}",
+            f"--name_model={weights.name}",
+            recording,
+            "--dir_save_prediction=/proc/self/out",
+        )
+        assert outcome.code == 1
+        assert "Cannot write /proc/self/out" in outcome.err
+
+    @pytest.mark.parametrize("options", [(), ("--save_noise",), ("--normalise_lufs=-20",)])
+    def test_a_full_disk(self, options, weights, tmp_path, run_main):
+        source = tmp_path / "a.wav"
+        source.write_bytes(encoded(np.tile(TONE, 20)))
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+        try:
+            outcome = predict(run_main, weights, tmp_path, source, *options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        check_refusal(outcome, "Cannot write .*File too large", tmp_path / "out")
+
+
+class TestNetworks:
+    def copy(self, weights, tmp_path):
+        for suffix in (".onnx", ".json"):
+            data = weights.with_suffix(suffix).read_bytes()
+            (tmp_path / f"copy{suffix}").write_bytes(data)
+        return tmp_path / "copy"
+
+    def edit_card(self, stem, **fields):
+        card = json.loads(stem.with_suffix(".json").read_text())
+        stem.with_suffix(".json").write_text(json.dumps({**card, **fields}))
+
+    def check(self, stem, sentence, tmp_path, recording, run_main, *options):
+        outcome = predict(run_main, stem, tmp_path, recording, *options)
+        check_refusal(outcome, sentence, tmp_path / "out")
+
+    def test_none_of_that_name(self, weights, tmp_path, recording, run_main):
+        stem = weights.with_name("absent")
+        self.check(stem, "No network at .*absent.onnx.*gate", tmp_path, recording, run_main)
+
+    def test_no_card(self, weights, tmp_path, recording, run_main):
+        stem = self.copy(weights, tmp_path)
+        stem.with_suffix(".json").unlink()
+        self.check(stem, "No model card at .*copy.json", tmp_path, recording, run_main)
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"model": "unet"}', "\x00"])
+    def test_a_card_that_is_none(self, text, weights, tmp_path, recording, run_main):
+        stem = self.copy(weights, tmp_path)
+        stem.with_suffix(".json").write_text(text)
+        self.check(stem, "is not a model card", tmp_path, recording, run_main)
+
+    def test_a_card_of_another_network(self, weights, tmp_path, recording, run_main):
+        stem = self.copy(weights, tmp_path)
+        self.edit_card(stem, sha256={".onnx": "0" * 64})
+        self.check(stem, "is not the network that copy.json", tmp_path, recording, run_main)
+
+    def test_a_card_of_another_geometry(self, weights, tmp_path, recording, run_main):
+        stem = self.copy(weights, tmp_path)
+        audio = json.loads(stem.with_suffix(".json").read_text())["audio"]
+        self.edit_card(stem, audio={**audio, "n_fft": 511, "frame_length": 8192})
+        self.check(stem, "they do not belong together", tmp_path, recording, run_main)
+
+    def test_bytes_that_are_no_network(self, weights, tmp_path, recording, run_main):
+        stem = self.copy(weights, tmp_path)
+        stem.with_suffix(".onnx").write_bytes(b"nothing")
+        digest = hashlib.sha256(b"nothing").hexdigest()
+        self.edit_card(stem, sha256={".onnx": digest})
+        self.check(stem, "ONNX Runtime cannot read", tmp_path, recording, run_main)
+
+    def test_a_runtime_without_its_file(self, weights, tmp_path, recording, run_main):
+        option = "--runtime=keras"
+        self.check(weights, r"No network at .*\.keras", tmp_path, recording, run_main, option)
+
+
+class TestPipes:
+    def run(self, monkeypatch, capsysbinary, data, weights, *options):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        code = main.main(
+            [f"--weights_folder={weights.parent}", f"--name_model={weights.name}", "-", *options]
+        )
+        return code, *capsysbinary.readouterr()
+
+    @pytest.mark.parametrize("data", [b"", b"no sound", riff()[:30]])
+    def test_no_sound(self, data, monkeypatch, capsysbinary, weights):
+        code, out, err = self.run(monkeypatch, capsysbinary, data, weights)
+        assert (code, out) == (1, b"")
+        assert re.fullmatch(rb"error: (Cannot read|No samples in) standard input.*\n", err)
+
+    def test_wav(self, monkeypatch, capsysbinary, weights):
+        code, out, err = self.run(monkeypatch, capsysbinary, riff(data_size=2**32 - 1), weights)
+        assert (code, err) == (0, b"")
+        assert soundfile.read(io.BytesIO(out))[0].shape == TONE.shape
+
+    def test_raw_with_half_a_sample_at_the_end(self, monkeypatch, capsysbinary, weights):
+        data = (TONE * 32767).astype("<i2").tobytes() + b"\x01"
+        options = ("--raw_format=s16,8000",)
+        code, out, err = self.run(monkeypatch, capsysbinary, data, weights, *options)
+        assert (code, err) == (0, b"")
+        assert len(out) == len(data) - 1
+
+    def test_a_pipe_goes_alone(self, weights, recording, run_main, tmp_path):
+        outcome = predict(run_main, weights, tmp_path, "-", recording)
+        check_refusal(outcome, "The input - goes alone", tmp_path / "out", code=2)
+
+
+def test_containers_need_a_library_and_say_so(weights, tmp_path, run_main, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    source = tmp_path / "a.m4a"
+    source.write_bytes(noise_bytes(100))
+    outcome = predict(run_main, weights, tmp_path, source)
+    check_refusal(outcome, "requirements-extra.txt", tmp_path / "out")
