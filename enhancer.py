@@ -3,13 +3,17 @@
 >>> from enhancer import Enhancer
 >>> enhancer = Enhancer.load("weights/model_unet")
 >>> clean = enhancer.enhance(samples, rate)  # (samples,)
->>> clean = enhancer.enhance(samples, rate, channel_axis=0)  # (channels, samples)
+>>> clean.shape == samples.shape
+True
+>>> clean = enhancer.enhance(stereo, rate, channel_axis=0)  # (channels, samples)
 
 and, block by block, of any length, as a recording arrives:
 
 >>> stream = enhancer.stream(rate)
 >>> parts = [stream.feed(block) for block in blocks]
->>> parts.append(stream.flush())
+>>> clean = np.concatenate([*parts, stream.flush()])
+>>> clean.shape == samples.shape
+True
 
 A network works at a rate of its own. What it changes is brought to the recording's rate and added
 to the recording, so that a network that changes nothing gives back the recording itself. The band

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
+import scipy.signal
 import small_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import data_tools
+import enhancer as enhancer_module
 from enhancer import Enhancer
+from errors import UsageError, UserError
+from levels import LevelMeter
 
 RATES = (1000, 8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000)
+DTYPES = (np.float16, np.float32, np.float64, np.int8, np.uint8, np.int16, np.int32, np.int64)
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +33,13 @@ def identity(folder):
 
 @pytest.fixture(scope="module")
 def gate(folder):
+    """Its output depends on what is around in time and frequency."""
     return Enhancer.load(small_networks.save_gate(folder), threads=1)
 
 
 @pytest.fixture(scope="module")
 def causal(folder):
+    """Its output depends on the frame before, through its state."""
     return Enhancer.load(small_networks.save_stream(folder, 0.5), threads=1)
 
 
@@ -41,23 +51,247 @@ def noise(n_samples, seed=0, level=0.1, channels=None):
 def ratio_db(wanted, got):
     """Signal-to-difference ratio, dB."""
     difference = np.square(wanted.astype(float) - got).sum()
-    return 10.0 * np.log10(np.square(wanted.astype(float)).sum() / max(difference, 1e-30))
+    return 10.0 * np.log10(np.square(wanted.astype(float)).sum() / max(difference, 1e-300))
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.sampled_from(RATES), st.integers(1, 30_000), st.integers(0, 3), st.integers(-80, 0))
-def test_a_network_that_finds_no_noise_changes_nothing(identity, rate, length, channels, level_db):
-    sound = noise(length, level=10 ** (level_db / 20), channels=channels or None)
-    axis = 0 if channels else None
-    enhanced = identity.enhance(sound, rate, channel_axis=axis)
-    assert enhanced.shape == sound.shape
-    assert enhanced.dtype == np.float32
-    assert ratio_db(sound, enhanced) > 100
+def level_db(sound):
+    return 10.0 * np.log10(np.mean(np.square(sound.astype(float))))
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
-def test_an_even_attenuation_is_applied_at_every_rate_and_to_the_band_above(folder, rate):
-    enhancer = Enhancer.load(small_networks.save_gain(folder, 6.0), threads=1)
-    sound = noise(3 * rate)
-    enhanced = enhancer.enhance(sound, rate)
-    assert ratio_db(sound * 10 ** (-6 / 20), enhanced) > 35
+def band(sound, rate, low, high):
+    """The part of a sound between two frequencies."""
+    sections = scipy.signal.butter(6, (low, high), "bandpass", fs=rate, output="sos")
+    return scipy.signal.sosfiltfilt(sections, sound)
+
+
+class TestShape:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        rate=st.sampled_from(RATES),
+        length=st.integers(1, 30_000),
+        channels=st.integers(0, 3),
+        level=st.integers(-80, 0),
+    )
+    def test_a_network_that_finds_no_noise_changes_nothing(
+        self, identity, rate, length, channels, level
+    ):
+        sound = noise(length, level=10 ** (level / 20), channels=channels or None)
+        enhanced = identity.enhance(sound, rate, channel_axis=0 if channels else None)
+        assert enhanced.shape == sound.shape
+        assert enhanced.dtype == np.float32
+        assert ratio_db(sound, enhanced) > 100
+
+    @settings(max_examples=40, deadline=None)
+    @given(
+        rate=st.sampled_from(RATES),
+        length=st.integers(0, 9_000),
+        dtype=st.sampled_from(DTYPES),
+        channels=st.integers(1, 4),
+        axis=st.sampled_from((0, 1, -1)),
+    )
+    def test_any_recording_keeps_its_shape_and_stays_finite(
+        self, gate, rate, length, dtype, channels, axis
+    ):
+        sound = noise(length, channels=channels)
+        if np.issubdtype(dtype, np.integer):
+            info = np.iinfo(dtype)
+            middle = 128 if dtype == np.uint8 else 0
+            sound = np.clip(sound * info.max + middle, info.min, info.max)
+        sound = np.moveaxis(sound.astype(dtype), 0, axis)
+        enhanced = gate.enhance(sound, rate, channel_axis=axis)
+        assert enhanced.shape == sound.shape
+        assert enhanced.dtype == np.float32
+        assert np.isfinite(enhanced).all()
+
+    @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint8])
+    def test_integers_are_of_full_scale(self, identity, dtype):
+        info = np.iinfo(dtype)
+        sound = np.linspace(info.min, info.max, 9000).astype(dtype)
+        enhanced = identity.enhance(sound, 8000)
+        assert np.allclose(enhanced[[0, -1]], [-1.0, 1.0], atol=0.01)
+
+    @pytest.mark.parametrize(
+        ("samples", "axis"),
+        [
+            (np.zeros((2, 9000)), None),
+            (np.zeros(9000), 0),
+            (np.zeros((2, 9000)), 2),
+            (np.zeros((1, 2, 9000)), 0),
+            (np.zeros(9000, bool), None),
+            (np.zeros(9000, complex), None),
+        ],
+    )
+    def test_a_shape_that_does_not_tell_is_refused(self, identity, samples, axis):
+        with pytest.raises(UsageError, match="`samples` must be"):
+            identity.enhance(samples, 8000, channel_axis=axis)
+
+    @pytest.mark.parametrize("rate", [0, -8000, 999, 1e4, 10**9])
+    def test_an_impossible_rate_is_refused(self, identity, rate):
+        with pytest.raises(UsageError, match="`rate` must be 1000"):
+            identity.enhance(noise(100), rate)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_what_is_no_number_is_refused(self, identity, value):
+        sound = noise(9000)
+        sound[4000] = value
+        with pytest.raises(UserError, match="NaN or infinite"):
+            identity.enhance(sound, 8000)
+
+
+class TestBlocks:
+    @settings(max_examples=12, deadline=None)
+    @given(
+        rate=st.sampled_from((8000, 16000, 44100)),
+        length=st.integers(1, 200_000),
+        seed=st.integers(0, 999),
+        live=st.booleans(),
+        is_causal=st.booleans(),
+    )
+    def test_blocks_of_any_size_give_the_whole(
+        self, gate, causal, rate, length, seed, live, is_causal
+    ):
+        enhancer = causal if is_causal else gate
+        sound = noise(length, seed, channels=2) * np.linspace(0.1, 1, length, dtype=np.float32)
+        whole = enhancer.enhance(sound, rate, channel_axis=0)
+        meter = LevelMeter(rate, 2)
+        meter.feed(sound)
+        stream = enhancer.stream(rate, 2, 0, meter.active_rms(), live=live)
+        generator, parts, begin = np.random.default_rng(seed), [], 0
+        while begin < length:
+            size = int(generator.integers(1, 20_000))
+            parts.append(stream.feed(sound[:, begin : begin + size]))
+            begin += size
+        streamed = np.concatenate([*parts, stream.flush()], axis=1)
+        assert streamed.shape == whole.shape
+        assert ratio_db(whole, streamed) > 100
+
+    def test_each_channel_is_as_if_alone(self, gate):
+        sound = noise(50_000, channels=3) * np.array([[1.0], [0.01], [0.3]], np.float32)
+        together = gate.enhance(sound, 44100, channel_axis=0)
+        for one, channel in zip(sound, together, strict=True):
+            assert ratio_db(gate.enhance(one, 44100), channel) > 100
+
+    def test_windows_leave_no_seams(self, folder):
+        tone = 0.1 * np.sin(2 * np.pi * 500 * np.arange(80_000) / 8000).astype(np.float32)
+        enhancer = Enhancer.load(small_networks.save_gain(folder, 6.0), threads=1)
+        assert ratio_db(tone * 10 ** (-6 / 20), enhancer.enhance(tone, 8000)) > 100
+
+    def test_a_causal_network_answers_within_one_stft_window(self, causal):
+        stream = causal.stream(16000)
+        sound, given_back = noise(16000), 0
+        for begin in range(0, len(sound), 100):
+            given_back += len(stream.feed(sound[begin : begin + 100]))
+            assert given_back >= min(begin + 100, len(sound)) - causal.card.audio.n_fft
+
+    def test_blocks_with_other_channels_are_refused(self, causal):
+        stream = causal.stream(16000, 2, 0)
+        with pytest.raises(UsageError, match="Blocks must have 2 channels"):
+            stream.feed(np.zeros((3, 100)))
+
+    def test_a_state_is_carried_from_frame_to_frame(self, folder):
+        previous = Enhancer.load(small_networks.save_stream(folder, 1.0), threads=1)
+        hop = previous.card.audio.hop_length_fft
+        sound = np.zeros(16000, np.float32)
+        sound[3 * hop : 8 * hop] = noise(5 * hop)
+        enhanced = previous.enhance(sound, 16000)
+        assert ratio_db(sound[:-hop], enhanced[hop:]) > 100  # every frame comes one frame later
+
+
+class TestLevel:
+    @settings(max_examples=20, deadline=None)
+    @given(gain_db=st.integers(-40, 20), rate=st.sampled_from((8000, 48000)))
+    def test_a_louder_recording_gives_the_same_louder(self, gate, gain_db, rate):
+        sound = noise(20_000, level=0.05)
+        gain = np.float32(10 ** (gain_db / 20))
+        assert ratio_db(gain * gate.enhance(sound, rate), gate.enhance(gain * sound, rate)) > 60
+
+    def test_silence_stays_silent(self, gate):
+        assert not gate.enhance(np.zeros(20_000), 8000).any()
+
+    @settings(max_examples=30, deadline=None)
+    @given(rate=st.sampled_from(RATES), length=st.integers(1, 40_000), pause=st.integers(0, 100))
+    def test_the_meter_hears_what_active_rms_hears(self, rate, length, pause):
+        sound = noise(length)
+        sound[: length * pause // 101] *= 1e-4
+        meter = LevelMeter(rate, 1)
+        for begin in range(0, length, 777):
+            meter.feed(sound[np.newaxis, begin : begin + 777])
+        wanted = data_tools.active_rms(sound, rate)
+        assert meter.active_rms()[0] == pytest.approx(wanted, rel=0.01)
+
+
+class TestLimits:
+    @pytest.mark.parametrize(
+        ("strength", "limit_db", "wanted_db"),
+        [(0.0, None, 0.0), (0.5, None, 6.0), (1.0, 3.0, 3.0), (1.0, 30.0, 12.0), (0.5, 4.0, 4.0)],
+    )
+    @pytest.mark.parametrize("rate", [8000, 48000])
+    def test_strength_and_limit_are_in_decibels(self, folder, strength, limit_db, wanted_db, rate):
+        stem = small_networks.save_gain(folder, 12.0)
+        enhancer = Enhancer.load(stem, strength=strength, max_attenuation_db=limit_db)
+        sound = noise(3 * rate)
+        assert ratio_db(sound * 10 ** (-wanted_db / 20), enhancer.enhance(sound, rate)) > 35
+
+    def test_no_strength_changes_nothing_whatever_the_phase(self, folder):
+        stem = small_networks.save_stream(folder, 0.5)
+        idle = Enhancer.load(stem, strength=0.0)
+        sound = noise(30_000)
+        assert ratio_db(sound, idle.enhance(sound, 16000)) > 100
+
+
+class TestBandAbove:
+    """A network of 8 kHz on recordings of 48 kHz."""
+
+    rate = 48_000
+
+    def test_a_tone_of_12_khz_falls_with_the_noise(self, folder):
+        enhancer = Enhancer.load(small_networks.save_gain(folder, 20.0), threads=1)
+        time = np.arange(3 * self.rate) / self.rate
+        tone = 0.05 * np.sin(2 * np.pi * 12_000 * time)
+        enhanced = enhancer.enhance(noise(len(tone), level=0.02) + tone, self.rate)
+        fall = level_db(band(tone, self.rate, 11_900, 12_100)) - level_db(
+            band(enhanced, self.rate, 11_900, 12_100)
+        )
+        assert fall == pytest.approx(20.0, abs=1.0)
+
+    def test_sibilance_survives_and_the_pauses_fall(self, gate):
+        loud = np.zeros(4 * self.rate, bool)
+        for begin in range(4):
+            loud[begin * self.rate : begin * self.rate + self.rate // 5] = True
+        hiss = band(noise(len(loud), level=0.3), self.rate, 2500, 12_000) * loud
+        sound = (hiss + noise(len(loud), seed=1, level=0.002)).astype(np.float32)
+        before = band(sound, self.rate, 5000, 12_000)
+        after = band(gate.enhance(sound, self.rate), self.rate, 5000, 12_000)
+        assert level_db(after[loud]) == pytest.approx(level_db(before[loud]), abs=1.0)
+        pause = ~np.convolve(loud, np.ones(self.rate // 5), "same").astype(bool)
+        assert level_db(after[pause]) < level_db(before[pause]) - 10.0
+
+    @pytest.mark.parametrize("rate", [11_025, 16_000, 44_100, 48_000])
+    @pytest.mark.parametrize("attenuation_db", [0.0, 12.0])
+    def test_the_spectrum_has_no_hole_at_the_networks_nyquist(self, folder, rate, attenuation_db):
+        enhancer = Enhancer.load(small_networks.save_gain(folder, attenuation_db), threads=1)
+        sound = noise(6 * rate)
+        spectra = [
+            scipy.signal.welch(x, rate, nperseg=512)[1]
+            for x in (sound, enhancer.enhance(sound, rate))
+        ]
+        fall_db = 10.0 * np.log10(spectra[0] / spectra[1])[2:-2]
+        assert np.abs(fall_db - attenuation_db).max() < 1.0
+
+    def test_a_network_of_a_higher_rate_leaves_no_hole_either(self, folder):
+        enhancer = Enhancer.load(small_networks.save_stream(folder, 0.0), threads=1)
+        sound = noise(30_000)
+        assert ratio_db(sound, enhancer.enhance(sound, 11_025)) > 100
+
+
+def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    stem = small_networks.save_gain(tmp_path / "weights", 6.0)
+    for suffix in (".onnx", ".json"):
+        stem.with_name(stem.name + suffix).rename(tmp_path / f"weights/model_unet{suffix}")
+    names = {"samples": noise(9000), "stereo": noise(9000, channels=2), "rate": 44100}
+    names["blocks"] = np.split(names["samples"], 9)
+    results = doctest.testmod(enhancer_module, extraglobs=names)
+    assert results.attempted >= 6
+    assert not results.failed
