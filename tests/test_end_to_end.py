@@ -1,0 +1,138 @@
+"""Every mode through the command line, one after another, on the demonstration recordings."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import callbacks
+import data_tools
+import main
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EPOCHS = 3
+NOISY = sorted((REPOSITORY / "demo_data" / "noisy").iterdir())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where all modes of this module leave what the next one needs."""
+    return tmp_path_factory.mktemp("end_to_end")
+
+
+@pytest.fixture(scope="module")
+def windows(folder):
+    """Folder of training windows that data_creation made."""
+    code = main.main(
+        [
+            *("--mode", "data_creation", "--nb_samples", "50", "--workers", "1"),
+            *("--voice_dir", str(REPOSITORY / "demo_data/voices")),
+            *("--noise_dir", str(REPOSITORY / "demo_data/noises")),
+            *("--path_save_spectrogram", str(folder / "spectrogram")),
+            *("--path_save_time_serie", str(folder / "time_serie")),
+            *("--path_save_sound", str(folder / "sound")),
+            *("--cache_dir", str(folder / "cache")),
+        ]
+    )
+    assert code == 0
+    return folder / "spectrogram"
+
+
+@pytest.fixture(scope="module")
+def training_command(folder, windows):
+    """Arguments of a small training, but for the name of the network."""
+    (folder / "small.json").write_text(
+        json.dumps({"model": "unet", "values": {"base_filters": 8, "depth": 2}})
+    )
+    return [
+        *("--mode", "training", "--epochs", str(EPOCHS), "--batch_size", "5"),
+        *("--path_save_spectrogram", str(windows), "--hyperparameters", str(folder / "small.json")),
+        *("--weights_folder", str(folder / "weights"), "--run_dir", str(folder / "runs")),
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(folder, training_command):
+    """Path, without a suffix, of a network that was trained without interruption."""
+    assert main.main([*training_command, "--name_model", "whole"]) == 0
+    return folder / "weights" / "whole"
+
+
+def read_log(folder, name):
+    return callbacks.read_log(folder / "runs" / name / callbacks.LOG)
+
+
+def test_the_windows_are_mixtures_of_the_recordings(windows):
+    noisy = np.load(windows / "noisy_voice_amp_db.npy", mmap_mode="r")
+    voice = np.load(windows / "voice_amp_db.npy", mmap_mode="r")
+    assert noisy.shape == voice.shape == (50, 128, 128)
+    assert np.mean(noisy >= voice - 6.1) > 0.8
+
+
+def test_training_leaves_network_twin_card_logs_and_curve(folder, trained):
+    for suffix in (".keras", ".onnx", ".json"):
+        assert trained.with_suffix(suffix).stat().st_size > 500
+    run = folder / "runs" / "whole"
+    assert (run / "loss.png").is_file()
+    assert list((run / "tensorboard").rglob("events*"))
+    log = read_log(folder, "whole")
+    assert [row["epoch"] for row in log] == list(range(EPOCHS))
+    assert log[-1]["loss"] < log[0]["loss"]
+
+
+def test_prediction_keeps_length_rate_and_channels(folder, trained, run_main):
+    outcome = run_main(
+        *("--mode", "prediction", *NOISY, "--dir_save_prediction", folder / "denoised"),
+        *("--weights_folder", trained.parent, "--name_model", trained.name),
+    )
+    assert outcome.code == 0
+    for path in NOISY:
+        (denoised,) = (folder / "denoised").rglob(f"{path.stem}*.wav")
+        noisy, result = soundfile.info(path), soundfile.info(denoised)
+        for fact in ("samplerate", "frames", "channels", "subtype"):
+            assert getattr(noisy, fact) == getattr(result, fact)
+        assert data_tools.active_rms(*data_tools.load_audio(denoised)) > 0
+
+
+def test_a_killed_training_goes_on_as_if_it_had_not_been(folder, training_command, trained):
+    run = folder / "runs" / "killed"
+    command = [*training_command, "--name_model", "killed", "--epochs"]
+    kill_after_first_epoch([*command, "1000"], run)
+    assert not (folder / "weights" / "killed.keras").exists()
+
+    begun = callbacks.interrupted_epoch(run)
+    assert main.main([*command, str(begun + 1), "--resume"]) == 0
+
+    resumed = read_log(folder, "killed")
+    assert [row["epoch"] for row in resumed] == list(range(begun + 1))
+    for expected, row in zip(read_log(folder, "whole"), resumed, strict=False):
+        assert row == pytest.approx(expected, rel=1e-3)
+
+
+def kill_after_first_epoch(command, run_folder):
+    """Start a training in a process of its own and kill it once it has kept an epoch."""
+    process = subprocess.Popen(
+        [sys.executable, "main.py", *command],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    while not callbacks.interrupted_epoch(run_folder):
+        assert process.poll() is None, process.stdout.read().decode()
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_there_is_nothing_to_resume(training_command, run_main, folder):
+    outcome = run_main(*training_command, "--name_model", "never_started", "--resume")
+    assert outcome.code == 1
+    assert "No interrupted training to resume" in outcome.err
+    assert not (folder / "runs" / "never_started").exists()
