@@ -217,9 +217,10 @@ class WindowStore:
         if stored == self.configuration and all(array.exists() for array in self.arrays):
             self.done = done
         else:
-            self._make_way(stored, overwrite)
-            self._note(json.dumps(self.configuration))
+            self._check_vacant(stored, overwrite)
         try:
+            if not self.done:
+                self._make_way()
             self._check_space()
             for array in self.arrays:
                 array.allocate()
@@ -241,20 +242,25 @@ class WindowStore:
         self._journal.write(line + "\n")
         self._journal.flush()
 
-    def _make_way(self, stored: dict[str, Any] | None, overwrite: bool) -> None:
-        """Delete what lies where the data set will be, if that is allowed."""
+    def _check_vacant(self, stored: dict[str, Any] | None, overwrite: bool) -> None:
+        """Refuse to delete what lies where the data set will be, unless that is wanted."""
         published = [self.manifest, *(array.path for array in self.arrays)]
         another = stored is not None and stored != self.configuration
-        if not overwrite and (another or any(path.exists() for path in published)):
-            if stored is None:
-                self._journal_path.unlink()
-            raise UserError(
-                f"{self.folder} holds another data set; give another folder, or --overwrite"
-            )
+        if overwrite or not (another or any(path.exists() for path in published)):
+            return
+        if stored is None:
+            self._journal_path.unlink()
+        raise UserError(
+            f"{self.folder} holds another data set; give another folder, or --overwrite"
+        )
+
+    def _make_way(self) -> None:
+        """Delete what lies where the data set will be, and begin its journal."""
         self.manifest.unlink(missing_ok=True)
         for array in self.arrays:
             array.remove()
         self._journal.truncate(0)
+        self._note(json.dumps(self.configuration))
 
     def _check_space(self) -> None:
         """Refuse to begin what the disks cannot hold."""
@@ -274,9 +280,9 @@ class WindowStore:
 
     def _abandon(self) -> None:
         """Leave nothing behind."""
-        for array in self.arrays:
-            array.partial.unlink(missing_ok=True)
-        self._journal_path.unlink(missing_ok=True)
+        for path in (self._journal_path, *(array.partial for array in self.arrays)):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:
