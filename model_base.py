@@ -86,9 +86,9 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         )
         return model
 
-    def deployed(self, model: keras.Model) -> keras.Model:
-        """The network in the shape that prediction runs; the trained one unless overridden."""
-        return model
+    def onnx_graph(self, model: keras.Model) -> Any:
+        """An `onnx.ModelProto` to ship in place of Keras's own export of the network; or none."""
+        return None
 
     def optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
         """The optimizer; Adam unless a model needs another."""

@@ -1,4 +1,4 @@
-"""Every mode, model, loss and system by name; the code behind a name is imported on use."""
+"""Every mode, model, loss, metric and system by name; the code behind a name is imported on use."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from errors import UsageError
 MODES = {
     "data_creation": "modes.data_creation:run",
     "training": "modes.training:run",
+    "evaluation": "modes.evaluation:run",
     "prediction": "modes.prediction:run",
 }
 
 MODELS = {
     "unet": "model_unet:UNet",
+    "dncnn": "model_dncnn:DnCNN",
+    "resunet": "model_resunet:ResUNet",
+    "lstm": "model_lstm:StackedLSTM",
+    "resnet": "model_resnet:ResNet",
+    "conv1d": "model_conv1d:Conv1D",
     "dpcrn": "model_dpcrn:DPCRN",
 }
 
@@ -45,6 +51,32 @@ LOSSES_OF_TARGET = {
 # What can run a saved network, and what a result can be stored as.
 RUNTIMES = ("auto", "onnx", "keras")
 FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "au", "caf", "w64", "rf64")
+
+
+METRICS = {
+    "pesq_wb": "metrics:pesq_wb",
+    "pesq_nb": "metrics:pesq_nb",
+    "stoi": "metrics:stoi",
+    "estoi": "metrics:estoi",
+    "si_sdr": "metrics:si_sdr",
+    "segmental_snr": "metrics:segmental_snr",
+    "log_spectral_distance": "metrics:log_spectral_distance",
+    "composite": "metrics:composite",
+    "dnsmos": "metrics:dnsmos",
+    "spectrogram_similarity": "metrics:spectrogram_similarity",
+    "device_quality": "metrics:device_quality",
+}
+
+SYSTEMS = {
+    "spectral_subtraction": "baselines:SpectralSubtraction",
+    "wiener": "baselines:Wiener",
+}
+
+PEERS = {
+    "noisereduce": "peers:NoiseReduce",
+    "rnnoise": "peers:RNNoise",
+    "deepfilternet": "peers:DeepFilterNet",
+}
 
 
 def resolve(table: dict[str, str], kind: str, name: str) -> Any:

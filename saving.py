@@ -38,7 +38,7 @@ def save_network(
     with replacing(stem.with_suffix(".keras")) as temporary:
         model.save(temporary)
     with replacing(stem.with_suffix(".onnx")) as temporary:
-        export_onnx(hyper_model.deployed(model), temporary)
+        export_onnx(hyper_model, model, temporary)
     card = ModelCard(
         model=hyper_model.name,
         audio=hyper_model.audio,
@@ -84,8 +84,12 @@ def load_weights_into(model: keras.Model, path: Path) -> None:
         ) from error
 
 
-def export_onnx(model: keras.Model, path: Path) -> None:
+def export_onnx(hyper_model: DenoisingHyperModel, model: keras.Model, path: Path) -> None:
     """Write the ONNX twin of a network; batch and any open dimension stay open."""
+    graph = hyper_model.onnx_graph(model)
+    if graph is not None:
+        path.write_bytes(graph.SerializeToString())
+        return
     # An uncalled network is refused by the exporter.
     blank = keras.tree.map_structure(
         lambda x: np.zeros([n or 1 for n in x.shape], x.dtype), model.input
@@ -95,3 +99,8 @@ def export_onnx(model: keras.Model, path: Path) -> None:
         warnings.simplefilter("ignore")
         logging.getLogger("tf2onnx").setLevel(logging.ERROR)
         model.export(str(path), format="onnx", verbose=False)
+
+
+def _zeros_of(tensor: keras.KerasTensor) -> np.ndarray:
+    """Silence in the shape of a network's input, every open dimension 1."""
+    return np.zeros([1 if side is None else side for side in tensor.shape], tensor.dtype)

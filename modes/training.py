@@ -19,10 +19,12 @@ import keras_tuner
 
 import callbacks
 import dataset
+import dataset_dynamic
 import devices
 import hyperparameters
 import model_base
 import saving
+from config import AudioConfig
 from errors import UsageError, UserError
 from model_base import DenoisingHyperModel
 
@@ -36,22 +38,21 @@ def run(options: argparse.Namespace) -> int:
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy("mixed_float16" if options.mixed_precision else "float32")
 
-    hyper_model = make_hyper_model(options)
-    train, validation = make_datasets(options, hyper_model)
+    hyper_model = model_base.make(options, audio_of_data(options))
     hp = hyperparameters.choose(hyper_model, options.hyperparameters, options.hyperparameter)
+    train, validation = make_datasets(options, hyper_model)
     run_folder = options.run_dir / options.name_model
     first_epoch = prepare_run_folder(run_folder, options.resume)
     train.start_epoch(first_epoch)
 
     model = build(hyper_model, hp, options, len(train))
     describe(model, train, validation, options, first_epoch)
-    fit(model, train, validation, options, run_folder, hyper_model)
+    fit(model, train, validation, options, run_folder)
 
-    best = saving.load_keras(run_folder / callbacks.BEST)
     stem = options.weights_folder / options.name_model
     saving.save_network(
         stem,
-        best,
+        saving.load_keras(run_folder / callbacks.BEST),
         hyper_model,
         hyperparameters=hp.values,
         training=summary(train, validation, options, run_folder),
@@ -69,14 +70,17 @@ def check(options: argparse.Namespace) -> None:
         raise UsageError(f"`learning_rate` must be above 0. Received: {options.learning_rate}")
 
 
-def make_hyper_model(options: argparse.Namespace) -> DenoisingHyperModel:
-    """The HyperModel that the options describe, for the geometry of the stored windows."""
-    manifest = dataset.load_manifest(options.path_save_spectrogram)
-    return model_base.make(options, dataset.audio_of(manifest))
+def audio_of_data(options: argparse.Namespace) -> AudioConfig | None:
+    """The geometry of the stored windows; the model's own for mixtures drawn on the fly."""
+    if options.data == "dynamic":
+        return None
+    return dataset.audio_of(dataset.load_manifest(options.path_save_spectrogram))
 
 
 def make_datasets(options: argparse.Namespace, hyper_model: DenoisingHyperModel) -> tuple[Any, Any]:
     """Training and validation batches."""
+    if options.data == "dynamic":
+        return dataset_dynamic.open_mixtures(options, hyper_model.features, hyper_model.audio)
     shared = (hyper_model.features, options.batch_size)
     folder = options.path_save_spectrogram
     return (
@@ -158,22 +162,28 @@ def fit(
     validation: Any,
     options: argparse.Namespace,
     run_folder: Path,
-    hyper_model: DenoisingHyperModel,
 ) -> None:
     """Train to the last epoch, or until a loss is no number.
 
     Raises:
         UserError: the loss diverged before a first network could be kept.
     """
+    begin, waited = time.perf_counter(), getattr(train, "waited_s", 0.0)
     model.fit(
         train,
         validation_data=validation,
         epochs=options.epochs,
+        # Data sets shuffle themselves, each epoch by its own seed.
+        shuffle=False,
         verbose="auto" if sys.stdout.isatty() else 2,
         callbacks=callbacks.training_callbacks(
             run_folder, options.resume, None, options.backup_every or "epoch"
         ),
     )
+    if options.data == "dynamic":
+        train.close()
+        share = (train.waited_s - waited) / (time.perf_counter() - begin)
+        print(f"Waited for mixtures {share:.1%} of the time")
     if not (run_folder / callbacks.BEST).is_file():
         raise UserError("The loss became NaN in the first epoch; try a lower --learning_rate")
 

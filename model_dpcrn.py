@@ -1,0 +1,275 @@
+"""DPCRN: a causal dual-path network that draws a complex mask, for live and for stored sound.
+
+In and out: complex STFT as channels, (batch, frames, bins, 2), 16 kHz, window 512, hop 256. Each
+frame is compressed in magnitude, folded into bands by convolutions over frequency, and passed
+through blocks of a GRU along time (the only memory, so the network is causal) and self-attention
+along frequency; a mirrored decoder draws the mask, which multiplies the compressed spectrum.
+
+X. Le, H. Chen, K. Chen, J. Lu, "DPCRN: Dual-Path Convolution Recurrent Network for Single Channel
+Speech Enhancement", Interspeech 2021; self-attention over frequency in its place and no
+convolution along time after S. Ahn et al., "FastEnhancer", 2025.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from config import AudioConfig
+from features import Features
+from model_base import DenoisingHyperModel
+
+COMPRESSION = 0.3
+EPSILON = 1e-12
+FOLD = 4
+FOLD_KERNEL = 8
+
+
+class DPCRN(DenoisingHyperModel):
+    """A network of about 0.1 M parameters and 0.2 G multiply-adds a second by default."""
+
+    default_audio = AudioConfig(16000, 512, 256, 32000, "sqrt_hann")
+    default_features = Features(representation="complex", target="clean")
+    default_loss = "compressed_spectrum"
+    losses = ("compressed_spectrum",)
+    level_dbfs = None
+    streaming = True
+
+    def network(self, hp) -> keras.Model:
+        """See `DenoisingHyperModel.network`; the number of frames is open."""
+        channels = hp.Int("channels", 16, 64, step=8, default=24)
+        core_channels = hp.Int("core_channels", 16, 64, step=8, default=32)
+        core_bands = hp.Int("core_bands", 16, 48, step=8, default=24)
+        conv_blocks = hp.Int("conv_blocks", 1, 3, default=1)
+        core_blocks = hp.Int("core_blocks", 1, 4, default=3)
+        heads = hp.Choice("heads", [1, 2, 4], default=4)
+        n_bins = self.audio.n_bins
+
+        inputs = keras.Input((None, n_bins, 2), name="spectrum")
+        compressed = Compress(name="compress")(inputs)  # (batch, T, F, [magnitude, re, im])
+        x = SkipDC(name="skip_dc")(compressed)  # (batch, T, F - 1, 3)
+        x = layers.Conv2D(
+            channels,
+            (1, FOLD_KERNEL),
+            strides=(1, FOLD),
+            padding="same",
+            activation="relu",
+            name="fold",
+        )(x)  # (batch, T, (F - 1) / 4, C)
+        bands = x.shape[2]
+        skips = []
+        for index in range(conv_blocks):
+            skips.append(x)
+            x = conv_block(x, channels, f"encoder_{index}")
+        skips.append(x)
+
+        x = BandMix(core_bands, name="to_core")(x)  # (batch, T, core bands, C)
+        x = layers.Dense(core_channels, name="core_in")(x)
+        x = BandEmbedding(name="band_embedding")(x)
+        for index in range(core_blocks):
+            x = residual(x, TimeGRU(core_channels, name=f"time_{index}"))
+            x = residual(x, BandAttention(heads, name=f"frequency_{index}"))
+        x = layers.Dense(channels, name="core_out")(x)
+        x = BandMix(bands, name="from_core")(x)  # (batch, T, (F - 1) / 4, C)
+
+        for index in reversed(range(conv_blocks)):
+            x = layers.Add(name=f"skip_{index + 1}")([x, skips.pop()])
+            x = conv_block(x, channels, f"decoder_{index}")
+        x = layers.Add(name="skip_0")([x, skips.pop()])
+        mask = layers.Conv2DTranspose(
+            2, (1, FOLD_KERNEL), strides=(1, FOLD), padding="same", name="unfold"
+        )(x)  # (batch, T, F - 1, 2)
+        outputs = ApplyMask(name="apply_mask")([compressed, mask])
+        return keras.Model(inputs, outputs, name="dpcrn")
+
+    def optimizer(self, learning_rate) -> keras.optimizers.Optimizer:
+        """AdamW with clipped gradients, which recurrent networks need."""
+        return keras.optimizers.AdamW(learning_rate, weight_decay=1e-4, global_clipnorm=1.0)
+
+    def metrics(self) -> list:
+        """None: the terms of the loss say more than another metric would."""
+        return []
+
+    def onnx_graph(self, model: keras.Model):
+        """The streaming graph, with the state of every GRU as input and output."""
+        from model_dpcrn_onnx import streaming_graph
+
+        return streaming_graph(model)
+
+
+def conv_block(x, channels: int, name: str):
+    """A residual convolution over three neighbouring bands."""
+    y = layers.Conv2D(channels, (1, 3), padding="same", activation="relu", name=name)(x)
+    return layers.Add(name=f"{name}_add")([x, y])
+
+
+def residual(x, path: layers.Layer):
+    """Normalise, run one path of the dual-path block, project, and add to what was there."""
+    y = layers.LayerNormalization(epsilon=1e-5, name=f"{path.name}_norm")(x)
+    y = layers.Dense(x.shape[-1], name=f"{path.name}_out")(path(y))
+    return layers.Add(name=f"{path.name}_add")([x, y])
+
+
+@keras.saving.register_keras_serializable("speech_enhancement")
+class Compress(layers.Layer):
+    """(batch, T, F, 2) complex channels -> (batch, T, F, 3) compressed magnitude, re, im."""
+
+    def call(self, spectrum):
+        """Magnitude to the power of 0.3, phase as it is."""
+        power = ops.sum(ops.square(spectrum), axis=-1, keepdims=True) + EPSILON
+        scaled = spectrum * ops.power(power, 0.5 * (COMPRESSION - 1.0))
+        return ops.concatenate([ops.power(power, 0.5 * COMPRESSION), scaled], axis=-1)
+
+
+@keras.saving.register_keras_serializable("speech_enhancement")
+class SkipDC(layers.Layer):
+    """Drop the bin at 0 Hz, so that the rest folds evenly."""
+
+    def call(self, x):
+        """(batch, T, F, C) -> (batch, T, F - 1, C)."""
+        return x[:, :, 1:]
+
+
+@keras.saving.register_keras_serializable("speech_enhancement")
+class BandMix(layers.Layer):
+    """A linear map over the band axis, shared by channels: (.., F, C) -> (.., bands, C)."""
+
+    def __init__(self, bands: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.bands = bands
+
+    def build(self, input_shape) -> None:
+        """One weight for each pair of bands."""
+        self.kernel = self.add_weight(
+            name="kernel", shape=(self.bands, input_shape[-2]), initializer="glorot_uniform"
+        )
+
+    def call(self, x):
+        """Mix the bands."""
+        return ops.matmul(self.kernel, x)
+
+    def get_config(self) -> dict:
+        """See `keras.layers.Layer.get_config`."""
+        return {**super().get_config(), "bands": self.bands}
+
+
+@keras.saving.register_keras_serializable("speech_enhancement")
+class BandEmbedding(layers.Layer):
+    """Adds a learned vector to each band, so that attention can tell them apart."""
+
+    def build(self, input_shape) -> None:
+        """One vector for each band."""
+        self.table = self.add_weight(
+            name="table",
+            shape=tuple(input_shape[-2:]),
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+        )
+
+    def call(self, x):
+        """(batch, T, F, C) -> same."""
+        return x + self.table
+
+
+@keras.saving.register_keras_serializable("speech_enhancement")
+class TimeGRU(layers.Layer):
+    """A GRU along time on (batch, T, F, C), every band with its own state and the same weights.
+
+    The gates are those of `keras.layers.GRU(reset_after=True)` and of ONNX's GRU with
+    `linear_before_reset`. Written out because the inputs of all frames are then projected by one
+    matrix product, which halves the cost of a training step on a CPU.
+    """
+
+    def __init__(self, units: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, input_shape) -> None:
+        """Gates in the order update, reset, candidate."""
+        self.kernel = self.add_weight(
+            name="kernel", shape=(input_shape[-1], 3 * self.units), initializer="glorot_uniform"
+        )
+        self.recurrent = self.add_weight(
+            name="recurrent", shape=(self.units, 3 * self.units), initializer="orthogonal"
+        )
+        self.bias = self.add_weight(name="bias", shape=(2, 3 * self.units), initializer="zeros")
+
+    def call(self, x):
+        """(batch, T, F, C) -> (batch, T, F, units), the state starting at zero."""
+        projected = ops.matmul(x, self.kernel) + self.bias[0]
+        steps = ops.moveaxis(projected, 1, 0)  # (T, batch, F, 3 units)
+        state = ops.zeros_like(steps[0, ..., : self.units])
+        if steps.shape[0] is None:
+            return ops.moveaxis(ops.scan(self.step, state, steps)[1], 0, 1)
+        outputs = []
+        for projected_frame in ops.unstack(steps):
+            state, _ = self.step(state, projected_frame)
+            outputs.append(state)
+        return ops.stack(outputs, axis=1)
+
+    def step(self, state, projected):
+        """One frame: the new state, twice."""
+        inner = ops.matmul(state, self.recurrent) + self.bias[1]
+        update_in, reset_in, candidate_in = ops.split(projected, 3, axis=-1)
+        update_inner, reset_inner, candidate_inner = ops.split(inner, 3, axis=-1)
+        update = ops.sigmoid(update_in + update_inner)
+        reset = ops.sigmoid(reset_in + reset_inner)
+        candidate = ops.tanh(candidate_in + reset * candidate_inner)
+        state = candidate + update * (state - candidate)
+        return state, state
+
+    def get_config(self) -> dict:
+        """See `keras.layers.Layer.get_config`."""
+        return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable("speech_enhancement")
+class BandAttention(layers.Layer):
+    """Multi-head self-attention (Vaswani et al. 2017) along the bands of each frame."""
+
+    def __init__(self, heads: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.heads = heads
+
+    def build(self, input_shape) -> None:
+        """Queries, keys and values in one kernel."""
+        self.bands, channels = input_shape[-2:]
+        self.kernel = self.add_weight(
+            name="kernel", shape=(channels, 3 * channels), initializer="glorot_uniform"
+        )
+        self.bias = self.add_weight(name="bias", shape=(3 * channels,), initializer="zeros")
+
+    def call(self, x):
+        """(batch, T, F, C) -> same."""
+        frames, bands, channels = ops.shape(x)[1], x.shape[2], x.shape[3]
+        size = channels // self.heads
+        projected = ops.matmul(x, self.kernel) + self.bias
+        projected = ops.reshape(projected, (-1, bands, 3, self.heads, size))
+        query, key, value = ops.unstack(ops.transpose(projected, (2, 0, 3, 1, 4)))
+        scores = ops.matmul(query * size**-0.5, ops.transpose(key, (0, 1, 3, 2)))
+        mixed = ops.matmul(ops.softmax(scores), value)  # (batch * T, heads, F, C / heads)
+        mixed = ops.transpose(mixed, (0, 2, 1, 3))
+        return ops.reshape(mixed, (-1, frames, bands, channels))
+
+    def get_config(self) -> dict:
+        """See `keras.layers.Layer.get_config`."""
+        return {**super().get_config(), "heads": self.heads}
+
+
+@keras.saving.register_keras_serializable("speech_enhancement")
+class ApplyMask(layers.Layer):
+    """Multiply the compressed spectrum by the complex mask and undo the compression."""
+
+    def call(self, inputs):
+        """[(batch, T, F, 3), (batch, T, F - 1, 2)] -> (batch, T, F, 2)."""
+        compressed, mask = inputs
+        mask = ops.concatenate([mask[:, :, :1], mask], axis=2)
+        real, imaginary = compressed[..., 1], compressed[..., 2]
+        masked = ops.stack(
+            [
+                real * mask[..., 0] - imaginary * mask[..., 1],
+                real * mask[..., 1] + imaginary * mask[..., 0],
+            ],
+            axis=-1,
+        )
+        power = ops.sum(ops.square(masked), axis=-1, keepdims=True) + EPSILON
+        return masked * ops.power(power, 0.5 * (1.0 / COMPRESSION - 1.0))

@@ -1,0 +1,237 @@
+"""The streaming ONNX graph of a trained DPCRN, drawn layer by layer.
+
+Keras's own export would turn each GRU into a loop over frames; here it is ONNX's GRU, whose state
+is an input and an output of the graph. One frame or an hour of them can go through at a time.
+
+In: `spectrum` (1, frames, bins, 2) and a `state_K` for each GRU, zeros at first. Out: `enhanced`,
+shaped as the spectrum, and the `next_state_K` to hand in with what follows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from model_dpcrn import COMPRESSION, EPSILON, FOLD, FOLD_KERNEL
+
+OPSET = 17
+# The oldest file format with that operator set, so that older runtimes read the graph too.
+IR_VERSION = 8
+
+
+class Graph:
+    """Collects the nodes and constants of an ONNX graph; values are passed around by name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, value: Any, dtype: type = np.float32) -> str:
+        """Name of a constant."""
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def run(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """Add a node and name its output, or its outputs."""
+        names = [f"{operator}_{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a value the name of a graph output."""
+        self.nodes.append(helper.make_node("Identity", [name], [new_name]))
+
+    def reshape(self, x: str, shape: tuple[int, ...]) -> str:
+        """Reshape; -1 stands for the frames."""
+        return self.run("Reshape", x, self.constant(shape, np.int64))
+
+    def transpose(self, x: str, *order: int) -> str:
+        """Reorder the axes."""
+        return self.run("Transpose", x, perm=order)
+
+    def take(self, x: str, index: int, axis: int) -> str:
+        """One index of an axis, which vanishes."""
+        return self.run("Gather", x, self.constant(index, np.int64), axis=axis)
+
+    def cut(self, x: str, begin: int, end: int, axis: int) -> str:
+        """A slice of an axis."""
+        bounds = [self.constant([value], np.int64) for value in (begin, end, axis)]
+        return self.run("Slice", x, *bounds)
+
+    def dense(self, x: str, layer: keras.layers.Dense) -> str:
+        """A Dense layer on the last axis."""
+        kernel, bias = layer.get_weights()
+        return self.run("Add", self.run("MatMul", x, self.constant(kernel)), self.constant(bias))
+
+    def convolution(self, x: str, layer: Any, stride: int) -> str:
+        """A convolution over frequency and its ReLU, on (frames, channels, bands)."""
+        kernel, bias = layer.get_weights()
+        size = kernel.shape[1]
+        weights = self.constant(kernel[0].transpose(2, 1, 0))  # (out, in, kernel)
+        padding = [(size - stride) // 2] * 2
+        x = self.run("Conv", x, weights, self.constant(bias), strides=[stride], pads=padding)
+        return self.run("Relu", x)
+
+
+def streaming_graph(model: keras.Model) -> onnx.ModelProto:
+    """The graph of a network that `model_dpcrn.DPCRN` built.
+
+    Args:
+        model: the trained network.
+    """
+    graph, layer = Graph(), model.get_layer
+    n_bins = model.input_shape[2]
+    names = [each.name for each in model.layers]
+    conv_blocks = sum(name.startswith("encoder_") for name in names) // 2
+    core_blocks = sum(name.startswith("time_") for name in names) // 4
+
+    spectrum = graph.reshape("spectrum", (-1, n_bins, 2))  # (frames, bins, 2)
+    magnitude, scaled = _compress(graph, spectrum)
+    x = graph.run("Concat", magnitude, scaled, axis=-1)
+    x = graph.transpose(graph.cut(x, 1, n_bins, 1), 0, 2, 1)  # (frames, 3, bins - 1)
+    x = graph.convolution(x, layer("fold"), FOLD)
+    skips = []
+    for index in range(conv_blocks):
+        skips.append(x)
+        x = graph.run("Add", x, graph.convolution(x, layer(f"encoder_{index}"), 1))
+    skips.append(x)
+
+    to_core = graph.constant(layer("to_core").get_weights()[0].T)
+    x = graph.transpose(graph.run("MatMul", x, to_core), 0, 2, 1)  # (frames, bands, channels)
+    x = graph.dense(x, layer("core_in"))
+    x = graph.run("Add", x, graph.constant(layer("band_embedding").get_weights()[0]))
+    for index in range(core_blocks):
+        x = _residual(graph, x, model, f"time_{index}", index)
+        x = _residual(graph, x, model, f"frequency_{index}")
+    x = graph.dense(x, layer("core_out"))
+    from_core = graph.constant(layer("from_core").get_weights()[0].T)
+    x = graph.run("MatMul", graph.transpose(x, 0, 2, 1), from_core)  # (frames, channels, bands)
+
+    for index in reversed(range(conv_blocks)):
+        x = graph.run("Add", x, skips.pop())
+        x = graph.run("Add", x, graph.convolution(x, layer(f"decoder_{index}"), 1))
+    x = graph.run("Add", x, skips.pop())
+    mask = _unfold(graph, x, layer("unfold"))
+    enhanced = _apply_mask(graph, scaled, mask)
+    graph.rename(graph.reshape(enhanced, (1, -1, n_bins, 2)), "enhanced")
+
+    bands, units = layer("band_embedding").get_weights()[0].shape
+    return _model_proto(graph, n_bins, core_blocks, (1, bands, units))
+
+
+def _compress(graph: Graph, spectrum: str) -> tuple[str, str]:
+    """See `model_dpcrn.Compress`."""
+    power = _power(graph, spectrum)
+    magnitude = graph.run("Pow", power, graph.constant(0.5 * COMPRESSION))
+    factor = graph.run("Pow", power, graph.constant(0.5 * (COMPRESSION - 1.0)))
+    return magnitude, graph.run("Mul", spectrum, factor)
+
+
+def _power(graph: Graph, spectrum: str) -> str:
+    """Squared magnitude, (frames, bins, 1)."""
+    power = graph.run("ReduceSumSquare", spectrum, axes=[-1], keepdims=1)
+    return graph.run("Add", power, graph.constant(EPSILON))
+
+
+def _residual(graph: Graph, x: str, model: keras.Model, name: str, state: int | None = None) -> str:
+    """See `model_dpcrn.residual`; with a GRU where a state is given, else with attention."""
+    norm, path = model.get_layer(f"{name}_norm"), model.get_layer(name)
+    scale, offset = norm.get_weights()
+    y = graph.run(
+        "LayerNormalization",
+        x,
+        graph.constant(scale),
+        graph.constant(offset),
+        epsilon=norm.epsilon,
+    )
+    y = _attention(graph, y, path) if state is None else _gru(graph, y, path, state)
+    return graph.run("Add", x, graph.dense(y, model.get_layer(f"{name}_out")))
+
+
+def _gru(graph: Graph, x: str, layer: Any, state: int) -> str:
+    """See `model_dpcrn.TimeGRU`; frames are the sequence and bands the batch."""
+    kernel, recurrent, bias = layer.get_weights()
+    y, last = graph.run(
+        "GRU",
+        x,
+        graph.constant(kernel.T[np.newaxis]),
+        graph.constant(recurrent.T[np.newaxis]),
+        graph.constant(bias.reshape(1, -1)),
+        "",
+        f"state_{state}",
+        outputs=2,
+        hidden_size=layer.units,
+        linear_before_reset=1,
+    )
+    graph.rename(last, f"next_state_{state}")
+    return graph.run("Squeeze", y, graph.constant([1], np.int64))
+
+
+def _attention(graph: Graph, x: str, layer: Any) -> str:
+    """See `model_dpcrn.BandAttention`."""
+    kernel, bias = layer.get_weights()
+    channels = kernel.shape[0]
+    bands, size = layer.bands, channels // layer.heads
+    x = graph.run("Add", graph.run("MatMul", x, graph.constant(kernel)), graph.constant(bias))
+    x = graph.transpose(graph.reshape(x, (-1, bands, 3, layer.heads, size)), 2, 0, 3, 1, 4)
+    query, key, value = (graph.take(x, index, 0) for index in range(3))
+    query = graph.run("Mul", query, graph.constant(size**-0.5))
+    scores = graph.run("MatMul", query, graph.transpose(key, 0, 1, 3, 2))
+    mixed = graph.run("MatMul", graph.run("Softmax", scores, axis=-1), value)
+    return graph.reshape(graph.transpose(mixed, 0, 2, 1, 3), (-1, bands, channels))
+
+
+def _unfold(graph: Graph, x: str, layer: Any) -> str:
+    """The mask (frames, 2, bins) of (frames, channels, bands)."""
+    kernel, bias = layer.get_weights()
+    weights = graph.constant(kernel[0].transpose(2, 1, 0))  # (in, out, kernel)
+    padding = [(FOLD_KERNEL - FOLD) // 2] * 2
+    mask = graph.run(
+        "ConvTranspose", x, weights, graph.constant(bias), strides=[FOLD], pads=padding
+    )
+    return graph.run("Concat", graph.cut(mask, 0, 1, 2), mask, axis=2)
+
+
+def _apply_mask(graph: Graph, scaled: str, mask: str) -> str:
+    """See `model_dpcrn.ApplyMask`; (frames, bins, 2)."""
+    real, imaginary = (graph.take(scaled, part, 2) for part in (0, 1))
+    mask_real, mask_imaginary = (graph.take(mask, part, 1) for part in (0, 1))
+
+    def product(a: str, b: str) -> str:
+        return graph.run("Mul", a, b)
+
+    parts = (
+        graph.run("Sub", product(real, mask_real), product(imaginary, mask_imaginary)),
+        graph.run("Add", product(real, mask_imaginary), product(imaginary, mask_real)),
+    )
+    last = graph.constant([2], np.int64)
+    masked = graph.run("Concat", *(graph.run("Unsqueeze", p, last) for p in parts), axis=2)
+    exponent = graph.constant(0.5 * (1.0 / COMPRESSION - 1.0))
+    return graph.run("Mul", masked, graph.run("Pow", _power(graph, masked), exponent))
+
+
+def _model_proto(
+    graph: Graph, n_bins: int, n_states: int, state_shape: tuple[int, ...]
+) -> onnx.ModelProto:
+    """Inputs, outputs and nodes as a checked model."""
+
+    def value(name: str, shape: tuple[Any, ...]) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    spectrum = (1, "frames", n_bins, 2)
+    inputs = [value("spectrum", spectrum)]
+    outputs = [value("enhanced", spectrum)]
+    for k in range(n_states):
+        inputs.append(value(f"state_{k}", state_shape))
+        outputs.append(value(f"next_state_{k}", state_shape))
+    body = helper.make_graph(graph.nodes, "dpcrn", inputs, outputs, graph.constants)
+    proto = helper.make_model(
+        body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
