@@ -14,7 +14,8 @@ BUILD = """
 import numpy as np, keras_tuner, registry
 gains = registry.resolve(registry.MODELS, "model", "gains")
 model = gains(loss="charbonnier").build(keras_tuner.HyperParameters())
-print(model.train_on_batch(np.ones((2, 128, 128, 1)), np.ones((2, 128, 128, 1)))[0])
+windows = np.ones((2, 128, 128, 1), np.float32)
+print(model.train_on_batch(windows, windows)[0])
 """
 
 
