@@ -48,6 +48,8 @@ class LoudnessMeter:
 
     def feed(self, block: np.ndarray) -> None:
         """Hear a block (channels, samples)."""
+        if not block.shape[1]:
+            return
         import scipy.signal
 
         self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
@@ -57,7 +59,7 @@ class LoudnessMeter:
         sound = np.concatenate([self._rest, weighted], axis=1)
         whole = sound.shape[1] // self._hop * self._hop
         self._rest = sound[:, whole:]
-        hops = sound[:, :whole].reshape(len(sound), -1, self._hop)
+        hops = sound[:, :whole].reshape(len(sound), whole // self._hop, self._hop)
         self._powers.append(self._weights @ np.square(hops).mean(axis=-1))
 
     def integrated_lufs(self) -> float:
