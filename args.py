@@ -41,6 +41,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_model_options,
         add_mixing_options,
         add_prediction_options,
+        add_evaluation_options,
     ):
         add_options(parser)
     return parser.parse(argv)
@@ -71,7 +72,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="noises to validate with; else a part of the above",
     )
     group.add_argument(
-        "--clean_dir", type=Path, help="clean recordings of recorded pairs, instead of mixing"
+        "--clean_dir",
+        type=Path,
+        help="clean recordings of recorded pairs, to score or instead of mixing",
     )
     group.add_argument("--noisy_dir", type=Path, help="noisy recordings of the same names")
     group.add_argument(
@@ -312,6 +315,74 @@ def add_enhancement_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--threads", type=int, help="processor threads in all; all by default")
     group.add_argument("--jobs", type=int, default=1, help="recordings at a time, each a process")
+
+
+def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
+    """Options of evaluation, beside --clean_dir, --noisy_dir and --jobs."""
+    group = parser.add_argument_group("evaluation")
+    group.add_argument(
+        "--models",
+        type=names,
+        metavar="NAME,...",
+        help="networks of --weights_folder to score, or all; --name_model by default, "
+        "none beside --enhanced_dir",
+    )
+    group.add_argument(
+        "--enhanced_dir",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of others' results to score, named like the noisy recordings",
+    )
+    for kind, table in (("systems", registry.SYSTEMS), ("peers", registry.PEERS)):
+        group.add_argument(
+            f"--{kind}",
+            type=names,
+            default=[],
+            metavar="NAME,...",
+            help=f"{'baselines' if kind == 'systems' else kind} to score: {', '.join(table)}",
+        )
+    group.add_argument(
+        "--metrics",
+        type=names,
+        metavar="NAME,...",
+        help=f"scores to compute, all by default: {', '.join(registry.METRICS)}",
+    )
+    group.add_argument(
+        "--sample_rate_evaluation",
+        type=int,
+        choices=[8000, 16000],
+        help="denoise and score at this rate, Hz; by default 16000, or 8000 for recordings below",
+    )
+    group.add_argument("--every", type=int, default=1, help="score every n-th pair")
+    group.add_argument("--limit", type=int, help="score this many pairs at the most")
+    group.add_argument(
+        "--pairs_csv", type=Path, help="table of the pairs: columns file, class, snr (dB)"
+    )
+    group.add_argument(
+        "--name_pattern", help="regular expression that finds (?P<class>) and (?P<snr>) in names"
+    )
+    group.add_argument("--pairs_name", help="what the report calls the pairs; the noisy folder")
+    group.add_argument(
+        "--report_dir",
+        type=Path,
+        default=REPOSITORY / "out/evaluation",
+        help="folder of the report; an interrupted evaluation goes on there",
+    )
+    group.add_argument(
+        "--worst", type=int, default=5, help="files of each system to draw and to listen to"
+    )
+    group.add_argument(
+        "--measure_cost",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure speed and memory too",
+    )
+
+
+def names(text: str) -> list[str]:
+    """Names separated by commas."""
+    return [name for name in text.split(",") if name]
 
 
 def seconds(text: str) -> float:

@@ -1,0 +1,234 @@
+"""Pairs of a clean and a noisy recording to score on, and what is known about each of them.
+
+Two folders hold recordings of the same names, whatever the suffixes. All that can be told from
+names and headers is checked before any of them is scored.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.signal
+import soundfile
+
+import data_tools
+from errors import UsageError, UserError
+
+LONGEST_SHIFT_S = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """One thing to score.
+
+    Args:
+        name: path below the folders, without suffix.
+        clean, noisy: the recordings.
+        enhanced: recordings of others' results, by the name of their folder.
+        snr_db: ratio that a table or the name gives, dB.
+        noise_class: kind of noise that a table, the name or the folder gives.
+    """
+
+    name: str
+    clean: Path
+    noisy: Path
+    enhanced: dict[str, Path] = dataclasses.field(default_factory=dict)
+    snr_db: float | None = None
+    noise_class: str | None = None
+
+
+def find_pairs(clean_dir: Path, noisy_dir: Path, enhanced_dirs: Sequence[Path] = ()) -> list[Pair]:
+    """Pairs of all noisy recordings, sorted by name; clean ones without a partner do not count.
+
+    Raises:
+        UserError: a folder is missing or empty, or a recording has no partner.
+        UsageError: two folders of results have one name.
+    """
+    clean, noisy = _by_name(clean_dir), _by_name(noisy_dir)
+    results = {folder.resolve().name: _by_name(folder) for folder in enhanced_dirs}
+    if len(results) < len(enhanced_dirs):
+        names = ", ".join(str(folder) for folder in enhanced_dirs)
+        raise UsageError(f"Folders in `enhanced_dir` must differ in name. Received: {names}")
+    for folder, there in [(clean_dir, clean), *zip(enhanced_dirs, results.values(), strict=True)]:
+        if alone := sorted(noisy.keys() - there.keys()):
+            more = f" and {len(alone) - 1} more of {noisy_dir}" if len(alone) > 1 else ""
+            raise UserError(f"{folder} has no partner of {noisy[alone[0]]}{more}")
+    return [
+        Pair(
+            name,
+            clean[name],
+            noisy[name],
+            {folder: there[name] for folder, there in results.items()},
+            noise_class=Path(name).parent.as_posix() if "/" in name else None,
+        )
+        for name in sorted(noisy)
+    ]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """Recordings below a folder by what the partners of a pair share."""
+    files = data_tools.find_audio_files(folder)
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+
+
+def check_headers(pairs: Sequence[Pair]) -> int:
+    """Compare channels, rates and lengths within every pair.
+
+    Returns:
+        The lowest sample rate among them, Hz.
+
+    Raises:
+        UserError: a header cannot be read, or the recordings of a pair do not fit together.
+    """
+    rates = []
+    for pair in pairs:
+        clean = _header(pair.clean)
+        for path in (pair.noisy, *pair.enhanced.values()):
+            _check_same(pair.clean, clean, path, _header(path))
+        rates.append(clean.samplerate)
+    return min(rates)
+
+
+def _header(path: Path) -> soundfile._SoundFileInfo:
+    """Rate, channels and length of a file."""
+    try:
+        return soundfile.info(path)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise UserError(f"Cannot read {path} as audio: {str(error).rstrip('.')}") from error
+
+
+def _check_same(
+    clean_path: Path,
+    clean: soundfile._SoundFileInfo,
+    path: Path,
+    other: soundfile._SoundFileInfo,
+) -> None:
+    """Refuse a partner that differs in what alignment cannot mend."""
+    if clean.channels != other.channels:
+        what = f"{clean.channels} channels and {path} has {other.channels}"
+        raise UserError(f"A pair must have one number of channels; {clean_path} has {what}")
+    if clean.samplerate != other.samplerate:
+        what = f"{clean.samplerate} Hz and {path} {other.samplerate} Hz"
+        raise UserError(f"A pair must have one sample rate; {clean_path} has {what}")
+    if abs(clean.duration - other.duration) > LONGEST_SHIFT_S:
+        what = f"{clean.duration:.3f} s and {path} {other.duration:.3f} s"
+        raise UserError(
+            f"The lengths of a pair may differ by {1000 * LONGEST_SHIFT_S:.0f} ms; "
+            f"{clean_path} lasts {what}"
+        )
+
+
+def align(
+    clean: np.ndarray, other: np.ndarray, rate: int
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Cut two recordings of different lengths to what both hold.
+
+    Args:
+        clean: (samples,).
+        other: (samples,), up to 50 ms shorter or longer, and shifted by up to 50 ms.
+        rate: Hz.
+
+    Returns:
+        Both, of one length, and a remark on what was done; none for equal lengths, which are
+        taken to be aligned.
+    """
+    if len(clean) == len(other):
+        return clean, other, None
+    reach = round(LONGEST_SHIFT_S * rate)
+    likeness = scipy.signal.correlate(other, clean, method="fft")
+    lags = scipy.signal.correlation_lags(len(other), len(clean))
+    near = np.abs(lags) <= reach
+    lag = int(lags[near][np.abs(likeness[near]).argmax()])
+    clean_part, other_part = clean[max(0, -lag) :], other[max(0, lag) :]
+    length = min(len(clean_part), len(other_part))
+    remark = (
+        f"{abs(len(clean) - len(other)) * 1000 / rate:.1f} ms longer or shorter than its clean "
+        f"recording, shifted by {lag * 1000 / rate:.1f} ms to match it"
+    )
+    return clean_part[:length], other_part[:length], remark
+
+
+def with_table(pairs: Sequence[Pair], path: Path) -> list[Pair]:
+    """Pairs with the noise class and SNR that a CSV table gives.
+
+    Args:
+        pairs: what to annotate.
+        path: table with a column `file` (a name, with or without suffix), and `class`, `snr` or
+            both.
+
+    Raises:
+        UserError: the table cannot be read, has other columns, or misses a file.
+    """
+    try:
+        with Path(path).open(newline="") as file:
+            rows = {
+                Path(row["file"]).with_suffix("").as_posix(): row for row in csv.DictReader(file)
+            }
+        notes = {name: _note(row.get("class"), row.get("snr")) for name, row in rows.items()}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"Cannot read the table {path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} must have the columns file, class and snr (dB). Received: {error}"
+        ) from error
+    annotated = []
+    for pair in pairs:
+        if pair.name not in notes:
+            raise UserError(f"{path} has no row for {pair.name}")
+        annotated.append(dataclasses.replace(pair, **notes[pair.name]))
+    return annotated
+
+
+def with_pattern(pairs: Sequence[Pair], pattern: str) -> list[Pair]:
+    """Pairs with the noise class and SNR that their names give.
+
+    Args:
+        pairs: what to annotate.
+        pattern: regular expression with groups `class`, `snr` or both, searched in the name.
+
+    Raises:
+        UsageError: it is not one, or does not find every name.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"`name_pattern` must be a regular expression. Received: {pattern} ({error})"
+        ) from error
+    groups = set(expression.groupindex)
+    if not groups or not groups <= {"class", "snr"}:
+        raise UsageError(
+            "`name_pattern` must have a group (?P<class>...) or (?P<snr>...) and no other. "
+            f"Received: {pattern}"
+        )
+    return [dataclasses.replace(pair, **_note_of_name(pair.name, expression)) for pair in pairs]
+
+
+def _note_of_name(name: str, expression: re.Pattern[str]) -> dict[str, Any]:
+    """What a name says."""
+    found = expression.search(name)
+    if not found:
+        raise UsageError(f"`name_pattern` must match every name. Received: {name}")
+    groups = found.groupdict()
+    try:
+        return _note(groups.get("class"), groups.get("snr"))
+    except ValueError as error:
+        raise UsageError(
+            f"`name_pattern` must find a number as snr. Received: {groups['snr']} in {name}"
+        ) from error
+
+
+def _note(noise_class: str | None, snr: str | None) -> dict[str, Any]:
+    """Fields of `Pair` for the texts of a class and an SNR."""
+    note: dict[str, Any] = {}
+    if noise_class:
+        note["noise_class"] = noise_class
+    if snr:
+        note["snr_db"] = float(snr)
+    return note

@@ -1,0 +1,119 @@
+"""Figures of an evaluation, returned and never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import data_tools
+from config import AudioConfig
+from score_summary import COLUMNS, SNR_STEP_DB, improvements
+from scoring import Row
+
+RANGE_DB = 80.0
+WINDOW_S = 0.032
+POINTS_ALPHA = 0.25
+
+
+def improvement_figure(rows: Sequence[Row], metrics: Sequence[str]) -> Figure:
+    """Gain over the noisy input against its SNR: a point a file, a line of the bands' means."""
+    figure, axes = _panels(len(metrics), width=6.0)
+    for axis, metric in zip(axes, metrics, strict=True):
+        for number, (system, points) in enumerate(improvements(rows, metric).items()):
+            colour = _colour(number)
+            axis.scatter(
+                points[:, 0], points[:, 1], s=5, color=colour, alpha=POINTS_ALPHA, linewidths=0
+            )
+            axis.plot(*_band_means(points), marker="o", color=colour, label=system)
+        axis.axhline(0.0, color="0.4", linewidth=0.8)
+        axis.set_xlabel("input SNR (dB)")
+        axis.set_ylabel(f"{COLUMNS[metric].label}, gain over noisy")
+        axis.grid(alpha=0.3)
+    axes[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return figure
+
+
+def _band_means(points: np.ndarray) -> tuple[list[float], list[float]]:
+    """Middle and mean gain of each band of input SNR."""
+    bands = np.floor(points[:, 0] / SNR_STEP_DB)
+    middles = [(band + 0.5) * SNR_STEP_DB for band in np.unique(bands)]
+    return middles, [points[bands == band, 1].mean() for band in np.unique(bands)]
+
+
+def distribution_figure(rows: Sequence[Row], metrics: Sequence[str]) -> Figure:
+    """Scores of all files, by system: box of the quartiles, whiskers to the 5th and 95th
+    percentile, the rest as points.
+    """
+    systems = list(dict.fromkeys(row["system"] for row in rows))
+    figure, axes = _panels(len(metrics), width=5.0, height=1.2 + 0.35 * len(systems))
+    for number, (axis, metric) in enumerate(zip(axes, metrics, strict=True)):
+        values = [
+            [
+                r["scores"][metric]
+                for r in rows
+                if r["system"] == s and metric in r.get("scores", {})
+            ]
+            for s in systems
+        ]
+        axis.boxplot(
+            values,
+            whis=(5, 95),
+            orientation="horizontal",
+            flierprops={"markersize": 2},
+            tick_labels=systems,
+        )
+        axis.invert_yaxis()
+        axis.set_xlabel(COLUMNS[metric].label)
+        axis.grid(alpha=0.3, axis="x")
+        if number:
+            axis.set_yticklabels([])
+    return figure
+
+
+def _panels(count: int, width: float, height: float = 4.5) -> tuple[Figure, list[Axes]]:
+    """A figure with panels side by side."""
+    figure = Figure(figsize=(width * count, height), layout="constrained")
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+
+
+def _colour(number: int) -> tuple[float, float, float, float]:
+    """A colour for each of up to 20 systems."""
+    import matplotlib
+
+    return matplotlib.colormaps["tab20"](number % 20)
+
+
+def example_figure(sounds: dict[str, np.ndarray], rate: int, title: str) -> Figure:
+    """Spectrograms of one pair below each other, on the same colour scale.
+
+    Args:
+        sounds: waveforms (samples,) by name.
+        rate: Hz.
+        title: what is to be seen.
+    """
+    figure = Figure(figsize=(9.0, 2.2 * len(sounds)), layout="constrained")
+    axes = list(figure.subplots(len(sounds), 1, sharex=True, squeeze=False)[:, 0])
+    n_fft = round(WINDOW_S * rate)
+    audio = AudioConfig(rate, n_fft, n_fft // 4, frame_length=n_fft)
+    pictures = [
+        data_tools.spectrogram_to_db(data_tools.stft(sound, audio)) for sound in sounds.values()
+    ]
+    highest = max(float(picture.max()) for picture in pictures)
+    for axis, name, picture in zip(axes, sounds, pictures, strict=True):
+        image = axis.imshow(
+            picture,
+            origin="lower",
+            aspect="auto",
+            extent=(0.0, len(sounds[name]) / rate, 0.0, rate / 2000),
+            vmin=highest - RANGE_DB,
+            vmax=highest,
+            cmap="magma",
+        )
+        axis.set_ylabel(f"{name}\n(kHz)")
+    axes[-1].set_xlabel("time (s)")
+    figure.colorbar(image, ax=axes, label="dB")
+    figure.suptitle(title)
+    return figure
