@@ -86,7 +86,7 @@ class CompressedSpectrum(keras.losses.Loss):
         }
 
 
-def compress(spectrum, exponent: float = 0.3):
+def compress(spectrum, exponent: float = spectral_ops.COMPRESSION):
     """Magnitude (.., 1) to a power, and the spectrum with that magnitude and its own phase."""
     power = ops.sum(ops.square(spectrum), axis=-1, keepdims=True) + 1e-10
     return ops.power(power, 0.5 * exponent), spectrum * ops.power(power, 0.5 * (exponent - 1.0))

@@ -18,9 +18,8 @@ from keras import layers, ops
 from config import AudioConfig
 from features import Features
 from model_base import DenoisingHyperModel
+from spectral_ops import COMPRESSION, EPSILON
 
-COMPRESSION = 0.3
-EPSILON = 1e-12
 FOLD = 4
 FOLD_KERNEL = 8
 

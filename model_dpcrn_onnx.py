@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model_dpcrn import COMPRESSION, EPSILON, FOLD, FOLD_KERNEL
+from spectral_ops import COMPRESSION, EPSILON
 
 OPSET = 17
 # The oldest file format with that operator set, so that older runtimes read the graph too.
@@ -94,7 +94,7 @@ def streaming_graph(model: keras.Model) -> onnx.ModelProto:
     magnitude, scaled = _compress(graph, spectrum)
     x = graph.run("Concat", magnitude, scaled, axis=-1)
     x = graph.transpose(graph.cut(x, 1, n_bins, 1), 0, 2, 1)  # (frames, 3, bins - 1)
-    x = graph.convolution(x, layer("fold"), FOLD)
+    x = graph.convolution(x, layer("fold"), layer("fold").strides[1])
     skips = []
     for index in range(conv_blocks):
         skips.append(x)
@@ -190,9 +190,10 @@ def _unfold(graph: Graph, x: str, layer: Any) -> str:
     """The mask (frames, 2, bins) of (frames, channels, bands)."""
     kernel, bias = layer.get_weights()
     weights = graph.constant(kernel[0].transpose(2, 1, 0))  # (in, out, kernel)
-    padding = [(FOLD_KERNEL - FOLD) // 2] * 2
+    stride = layer.strides[1]
+    padding = [(layer.kernel_size[1] - stride) // 2] * 2
     mask = graph.run(
-        "ConvTranspose", x, weights, graph.constant(bias), strides=[FOLD], pads=padding
+        "ConvTranspose", x, weights, graph.constant(bias), strides=[stride], pads=padding
     )
     return graph.run("Concat", graph.cut(mask, 0, 1, 2), mask, axis=2)
 

@@ -11,6 +11,10 @@ from keras import ops
 
 import data_tools
 
+# Power that magnitudes are compressed by, as loudness is, and what keeps it finite at zero.
+COMPRESSION = 0.3
+EPSILON = 1e-12
+
 
 def istft(spectrum, hop: int):
     """Overlap-added waveforms (batch, (frames - 1) * hop + n_fft), the padding still on them.
