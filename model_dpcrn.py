@@ -55,21 +55,13 @@ class DPCRN(DenoisingHyperModel):
             activation="relu",
             name="fold",
         )(x)  # (batch, T, (F - 1) / 4, C)
-        bands = x.shape[2]
         skips = []
         for index in range(conv_blocks):
             skips.append(x)
             x = conv_block(x, channels, f"encoder_{index}")
         skips.append(x)
 
-        x = BandMix(core_bands, name="to_core")(x)  # (batch, T, core bands, C)
-        x = layers.Dense(core_channels, name="core_in")(x)
-        x = BandEmbedding(name="band_embedding")(x)
-        for index in range(core_blocks):
-            x = residual(x, TimeGRU(core_channels, name=f"time_{index}"))
-            x = residual(x, BandAttention(heads, name=f"frequency_{index}"))
-        x = layers.Dense(channels, name="core_out")(x)
-        x = BandMix(bands, name="from_core")(x)  # (batch, T, (F - 1) / 4, C)
+        x = core(x, core_channels, core_bands, core_blocks, heads)
 
         for index in reversed(range(conv_blocks)):
             x = layers.Add(name=f"skip_{index + 1}")([x, skips.pop()])
@@ -100,6 +92,19 @@ def conv_block(x, channels: int, name: str):
     """A residual convolution over three neighbouring bands."""
     y = layers.Conv2D(channels, (1, 3), padding="same", activation="relu", name=name)(x)
     return layers.Add(name=f"{name}_add")([x, y])
+
+
+def core(x, channels: int, n_bands: int, blocks: int, heads: int):
+    """The dual-path blocks, on fewer bands: (batch, T, B, C) in and out."""
+    bands, outer_channels = x.shape[2:]
+    x = BandMix(n_bands, name="to_core")(x)  # (batch, T, core bands, C)
+    x = layers.Dense(channels, name="core_in")(x)
+    x = BandEmbedding(name="band_embedding")(x)
+    for index in range(blocks):
+        x = residual(x, TimeGRU(channels, name=f"time_{index}"))
+        x = residual(x, BandAttention(heads, name=f"frequency_{index}"))
+    x = layers.Dense(outer_channels, name="core_out")(x)
+    return BandMix(bands, name="from_core")(x)
 
 
 def residual(x, path: layers.Layer):
