@@ -213,7 +213,8 @@ def spectral_distance(clean, estimate, n_fft: int):
         ops.sqrt(ops.sum(ops.square(spectral_ops.stft(w[:, :length], n_fft, hop)), axis=-1) + 1e-7)
         for w in (clean, estimate)
     ]
-    error = ops.norm(magnitudes[0] - magnitudes[1], axis=(1, 2))
+    # A root has no gradient at 0, where silence meets silence.
+    error = ops.sqrt(ops.sum(ops.square(magnitudes[0] - magnitudes[1]), axis=(1, 2)) + 1e-12)
     convergence = error / ops.norm(magnitudes[0], axis=(1, 2))
     return convergence + ops.mean(
         ops.abs(ops.log(magnitudes[0]) - ops.log(magnitudes[1])), axis=(1, 2)
