@@ -39,6 +39,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_data_options,
         add_training_options,
         add_model_options,
+        add_tuning_options,
         add_mixing_options,
         add_prediction_options,
         add_evaluation_options,
@@ -192,6 +193,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--max_validation_windows", type=int, help="validate on this many windows only"
     )
     group.add_argument(
+        "--evaluate_every", type=int, default=0, help="epochs between scorings of mixtures; 0: none"
+    )
+    group.add_argument(
+        "--evaluate_mixtures", type=int, default=32, help="validation mixtures to score each time"
+    )
+    group.add_argument(
         "--backup_every", type=int, help="steps between backups; once an epoch by default"
     )
 
@@ -221,6 +228,21 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--pretrained",
         metavar="imagenet|FILE",
         help="weights of that encoder: downloaded, or a file of Keras weights",
+    )
+
+
+def add_tuning_options(parser: argparse.ArgumentParser) -> None:
+    """Options of tuning; it takes those of training and of the model besides."""
+    group = parser.add_argument_group("tuning")
+    group.add_argument(
+        "--tuner",
+        choices=["hyperband", "bayesian", "random"],
+        default="hyperband",
+        help="how trials are chosen",
+    )
+    group.add_argument("--max_trials", type=int, default=20, help="trials in all")
+    group.add_argument(
+        "--dir_tuning", type=Path, default=REPOSITORY / "tuning", help="folder of searches"
     )
 
 
@@ -362,7 +384,7 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--name_pattern", help="regular expression that finds (?P<class>) and (?P<snr>) in names"
     )
-    group.add_argument("--pairs_name", help="what the report calls the pairs; the noisy folder")
+    group.add_argument("--pairs_name", help="what the report calls the pairs")
     group.add_argument(
         "--report_dir",
         type=Path,

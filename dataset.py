@@ -80,15 +80,13 @@ class StoredWindows(keras.utils.PyDataset):
         self.indices = np.arange(begin, end)
         self.shuffle_seed = shuffle_seed
         self.start_epoch(0)
-        total = max(stop for _, stop in manifest["split"].values())
-        shape: tuple[int, ...] = (total, self.audio.n_bins, self.audio.n_frames)
-        where, suffix = Path(folder), "amp_db"
+        self.n_stored = max(stop for _, stop in manifest["split"].values())
+        self.folder = Path(folder)
+        self.time_serie_folder = Path(time_serie_folder or manifest["path_save_time_serie"])
         if features.representation in ("complex", "waveform"):
-            shape = (total, self.audio.frame_length)
-            where = Path(time_serie_folder or manifest["path_save_time_serie"])
-            suffix = "timeserie"
-        self.noisy = _open_windows(where / f"noisy_voice_{suffix}.npy", shape)
-        self.clean = _open_windows(where / f"voice_{suffix}.npy", shape)
+            self.noisy, self.clean = self._time_series()
+        else:
+            self.noisy, self.clean = self._spectrograms()
 
     @property
     def n_windows(self) -> int:
@@ -115,6 +113,28 @@ class StoredWindows(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Move on to the next epoch's order."""
         self.start_epoch(self.epoch + 1)
+
+    def waveforms(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first `count` noisy and clean waveforms, each (count, samples)."""
+        noisy, clean = self._time_series()
+        chosen = self.indices[:count]
+        return noisy[chosen], clean[chosen]
+
+    def _spectrograms(self) -> tuple[np.ndarray, np.ndarray]:
+        """Noisy and clean magnitudes in dB (windows, bins, frames)."""
+        shape = (self.n_stored, self.audio.n_bins, self.audio.n_frames)
+        return (
+            _open_windows(self.folder / "noisy_voice_amp_db.npy", shape),
+            _open_windows(self.folder / "voice_amp_db.npy", shape),
+        )
+
+    def _time_series(self) -> tuple[np.ndarray, np.ndarray]:
+        """Noisy and clean waveforms (windows, samples)."""
+        shape = (self.n_stored, self.audio.frame_length)
+        return (
+            _open_windows(self.time_serie_folder / "noisy_voice_timeserie.npy", shape),
+            _open_windows(self.time_serie_folder / "voice_timeserie.npy", shape),
+        )
 
 
 def _open_windows(path: Path, shape: tuple[int, ...]) -> np.ndarray:

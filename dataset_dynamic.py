@@ -107,6 +107,10 @@ class FixedMixtures(keras.utils.PyDataset):
         self.n_windows = n_windows
         self.noisy, self.clean = mixer.batch(0, 0, n_windows)
 
+    def waveforms(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first `count` noisy and clean waveforms, each (count, samples)."""
+        return self.noisy[:count], self.clean[:count]
+
     def __len__(self) -> int:
         return math.ceil(self.n_windows / self.batch_size)
 

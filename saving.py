@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import registry
 from card import ModelCard, file_sha256
 from data_tools import replacing
 from errors import UserError
@@ -38,7 +42,7 @@ def save_network(
     with replacing(stem.with_suffix(".keras")) as temporary:
         model.save(temporary)
     with replacing(stem.with_suffix(".onnx")) as temporary:
-        export_onnx(hyper_model, model, temporary)
+        export_onnx(hyper_model, model, stem.with_suffix(".keras"), temporary)
     card = ModelCard(
         model=hyper_model.name,
         audio=hyper_model.audio,
@@ -84,12 +88,31 @@ def load_weights_into(model: keras.Model, path: Path) -> None:
         ) from error
 
 
-def export_onnx(hyper_model: DenoisingHyperModel, model: keras.Model, path: Path) -> None:
-    """Write the ONNX twin of a network; batch and any open dimension stay open."""
+def export_onnx(
+    hyper_model: DenoisingHyperModel, model: keras.Model, saved: Path, path: Path
+) -> None:
+    """Write the ONNX twin of a network; batch and any open dimension stay open.
+
+    Args:
+        hyper_model: what built the network.
+        model: the network.
+        saved: the same as a `.keras` file.
+        path: file to write.
+
+    Raises:
+        UserError: another backend trained it, and there is no TensorFlow to export it with.
+    """
     graph = hyper_model.onnx_graph(model)
     if graph is not None:
         path.write_bytes(graph.SerializeToString())
-        return
+    elif keras.backend.backend() == "tensorflow":
+        export_with_tensorflow(model, path)
+    else:
+        _export_in_tensorflow_process(hyper_model.name, saved, path)
+
+
+def export_with_tensorflow(model: keras.Model, path: Path) -> None:
+    """Write the ONNX twin of a network that TensorFlow runs."""
     # An uncalled network is refused by the exporter.
     blank = keras.tree.map_structure(
         lambda x: np.zeros([n or 1 for n in x.shape], x.dtype), model.input
@@ -101,6 +124,21 @@ def export_onnx(hyper_model: DenoisingHyperModel, model: keras.Model, path: Path
         model.export(str(path), format="onnx", verbose=False)
 
 
-def _zeros_of(tensor: keras.KerasTensor) -> np.ndarray:
-    """Silence in the shape of a network's input, every open dimension 1."""
-    return np.zeros([1 if side is None else side for side in tensor.shape], tensor.dtype)
+def _export_in_tensorflow_process(model_name: str, saved: Path, path: Path) -> None:
+    """Have a process of the one backend that tf2onnx reads write the twin of a saved network."""
+    command = [sys.executable, __file__, model_name, str(saved), str(path)]
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = result.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise UserError(f"The ONNX twin of {saved} needs TensorFlow to be written: {reason[0]}")
+
+
+def _main(model_name: str, saved: str, path: str) -> None:
+    """Export a saved network from a process of its own."""
+    registry.resolve(registry.MODELS, "model", model_name)
+    export_with_tensorflow(load_keras(Path(saved)), Path(path))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -16,16 +16,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import keras_tuner
+import numpy as np
 
 import callbacks
-import dataset
-import dataset_dynamic
 import devices
 import hyperparameters
 import model_base
 import saving
-from config import AudioConfig
+import scoring
+import training_data
 from errors import UsageError, UserError
+from features import Features
 from model_base import DenoisingHyperModel
 
 MEGA = 1e6
@@ -38,9 +39,9 @@ def run(options: argparse.Namespace) -> int:
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy("mixed_float16" if options.mixed_precision else "float32")
 
-    hyper_model = model_base.make(options, audio_of_data(options))
+    hyper_model = model_base.make(options, training_data.audio_of_data(options))
     hp = hyperparameters.choose(hyper_model, options.hyperparameters, options.hyperparameter)
-    train, validation = make_datasets(options, hyper_model)
+    train, validation = training_data.make_datasets(options, hyper_model)
     run_folder = options.run_dir / options.name_model
     first_epoch = prepare_run_folder(run_folder, options.resume)
     train.start_epoch(first_epoch)
@@ -68,27 +69,6 @@ def check(options: argparse.Namespace) -> None:
             raise UsageError(f"`{name}` must be at least 1. Received: {getattr(options, name)}")
     if options.learning_rate is not None and options.learning_rate <= 0:
         raise UsageError(f"`learning_rate` must be above 0. Received: {options.learning_rate}")
-
-
-def audio_of_data(options: argparse.Namespace) -> AudioConfig | None:
-    """The geometry of the stored windows; the model's own for mixtures drawn on the fly."""
-    if options.data == "dynamic":
-        return None
-    return dataset.audio_of(dataset.load_manifest(options.path_save_spectrogram))
-
-
-def make_datasets(options: argparse.Namespace, hyper_model: DenoisingHyperModel) -> tuple[Any, Any]:
-    """Training and validation batches."""
-    if options.data == "dynamic":
-        return dataset_dynamic.open_mixtures(options, hyper_model.features, hyper_model.audio)
-    shared = (hyper_model.features, options.batch_size)
-    folder = options.path_save_spectrogram
-    return (
-        dataset.StoredWindows(
-            folder, "train", *shared, limit=options.max_windows, shuffle_seed=options.seed
-        ),
-        dataset.StoredWindows(folder, "validation", *shared, limit=options.max_validation_windows),
-    )
 
 
 def prepare_run_folder(run_folder: Path, resume: bool) -> int:
@@ -177,7 +157,10 @@ def fit(
         shuffle=False,
         verbose="auto" if sys.stdout.isatty() else 2,
         callbacks=callbacks.training_callbacks(
-            run_folder, options.resume, None, options.backup_every or "epoch"
+            run_folder,
+            options.resume,
+            scoring_callback(train.features, validation, options),
+            options.backup_every or "epoch",
         ),
     )
     if options.data == "dynamic":
@@ -186,6 +169,27 @@ def fit(
         print(f"Waited for mixtures {share:.1%} of the time")
     if not (run_folder / callbacks.BEST).is_file():
         raise UserError("The loss became NaN in the first epoch; try a lower --learning_rate")
+
+
+def scoring_callback(
+    features: Features, validation: Any, options: argparse.Namespace
+) -> callbacks.ScoreNetwork | None:
+    """Scores of validation mixtures every `--evaluate_every` epochs, if asked."""
+    if not options.evaluate_every:
+        return None
+    noisy, clean = validation.waveforms(options.evaluate_mixtures)
+    audio = validation.audio
+
+    def scores(model: keras.Model) -> dict[str, float]:
+        def network(batch: np.ndarray) -> np.ndarray:
+            return keras.ops.convert_to_numpy(model(batch, training=False))
+
+        def enhance(waveform: np.ndarray) -> np.ndarray:
+            return features.denoise(waveform[np.newaxis], network, audio)[0]
+
+        return scoring.score_pairs(enhance, zip(clean, noisy, strict=True), audio.sample_rate)
+
+    return callbacks.ScoreNetwork(scores, ("si_sdr", "pesq"), options.evaluate_every)
 
 
 def summary(
