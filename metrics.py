@@ -8,7 +8,9 @@ score, silence for one, raises `Unscorable` with the reason: no number stands in
 from __future__ import annotations
 
 import functools
+import importlib
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ import data_tools
 import metrics_composite
 import metrics_dnsmos
 from config import AudioConfig
+from errors import UserError
 from metrics_frames import Unscorable, check_sound
 
 PESQ_RATES = {"wb": 16000, "nb": 8000}
@@ -36,6 +39,7 @@ def pesq_wb(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
 
     Raises:
         Unscorable: there is no speech, less than 0.25 s, or too low a rate.
+        UserError: `pesq` is not installed.
 
     Reference:
         ITU-T P.862.2 (2007); Rix et al., ICASSP 2001.
@@ -104,8 +108,7 @@ def _pesq_of_recording(clean: np.ndarray, estimate: np.ndarray, rate: int, band:
 @functools.lru_cache(maxsize=16)
 def _pesq(clean: bytes, estimate: bytes, rate: int, band: str) -> float:
     """The library's score of float32 bytes, which several metrics ask for."""
-    import pesq
-
+    pesq = _library("pesq")
     first, second = (np.frombuffer(sound, np.float32) for sound in (clean, estimate))
     try:
         score = pesq.pesq(rate, first, second, band)
@@ -118,6 +121,16 @@ def _pesq(clean: bytes, estimate: bytes, rate: int, band: str) -> float:
     if not np.isfinite(score):
         raise Unscorable("PESQ finds no sound in it")
     return float(score)
+
+
+def _library(name: str) -> Any:
+    """A package of scores, which only evaluation needs."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"Scores need {name}: run `pip install -r requirements-evaluation.txt`"
+        ) from error
 
 
 def stoi(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
@@ -160,8 +173,7 @@ def estoi(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
 
 def _stoi(clean: np.ndarray, estimate: np.ndarray, rate: int, extended: bool) -> float:
     """The library's answer; it warns, and answers 1e-5, where it cannot score."""
-    import pystoi
-
+    pystoi = _library("pystoi")
     check_sound(clean, estimate)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -174,7 +186,8 @@ def _stoi(clean: np.ndarray, estimate: np.ndarray, rate: int, extended: bool) ->
 def si_sdr(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """Scale-invariant signal-to-distortion ratio, dB.
 
-    Energy of the estimate's part that is the clean signal, whatever its gain, over the rest.
+    Energy of the estimate's part that is the clean signal, whatever its gain, over the rest;
+    within -156..156 dB, the precision of the arithmetic.
 
     Args:
         clean: float (samples,).
@@ -191,8 +204,8 @@ def si_sdr(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     clean, estimate = (sound.astype(np.float64) - sound.mean() for sound in (clean, estimate))
     target = clean * (estimate @ clean / (clean @ clean))
     rest = estimate - target
-    tiny = np.finfo(np.float64).tiny
-    return float(10.0 * np.log10(max(target @ target, tiny) / max(rest @ rest, tiny)))
+    floor = np.finfo(np.float64).eps * (estimate @ estimate)  # the noise of these sums
+    return float(10.0 * np.log10(max(target @ target, floor) / max(rest @ rest, floor)))
 
 
 def segmental_snr(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:

@@ -76,5 +76,5 @@ def _network_path() -> Path:
     """Where `speechmos` keeps the network; found without importing it, which is slow."""
     spec = importlib.util.find_spec("speechmos")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("DNSMOS needs `pip install speechmos`")
+        raise UserError("Scores need speechmos: run `pip install -r requirements-evaluation.txt`")
     return Path(spec.submodule_search_locations[0]) / "dnsmos_models" / "sig_bak_ovr.onnx"

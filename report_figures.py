@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,24 +16,23 @@ from scoring import Row
 
 RANGE_DB = 80.0
 WINDOW_S = 0.032
-POINTS_ALPHA = 0.25
+PANELS_ABREAST = 3
 
 
 def improvement_figure(rows: Sequence[Row], metrics: Sequence[str]) -> Figure:
     """Gain over the noisy input against its SNR: a point a file, a line of the bands' means."""
-    figure, axes = _panels(len(metrics), width=6.0)
+    figure, axes = _panels(len(metrics))
     for axis, metric in zip(axes, metrics, strict=True):
         for number, (system, points) in enumerate(improvements(rows, metric).items()):
             colour = _colour(number)
-            axis.scatter(
-                points[:, 0], points[:, 1], s=5, color=colour, alpha=POINTS_ALPHA, linewidths=0
-            )
+            axis.scatter(points[:, 0], points[:, 1], 9, color=colour, alpha=0.3, linewidths=0)
             axis.plot(*_band_means(points), marker="o", color=colour, label=system)
         axis.axhline(0.0, color="0.4", linewidth=0.8)
         axis.set_xlabel("input SNR (dB)")
         axis.set_ylabel(f"{COLUMNS[metric].label}, gain over noisy")
         axis.grid(alpha=0.3)
-    axes[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -44,20 +44,11 @@ def _band_means(points: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def distribution_figure(rows: Sequence[Row], metrics: Sequence[str]) -> Figure:
-    """Scores of all files, by system: box of the quartiles, whiskers to the 5th and 95th
-    percentile, the rest as points.
-    """
+    """Scores of all files, by system: quartiles, whiskers to the 5th and 95th percentile."""
     systems = list(dict.fromkeys(row["system"] for row in rows))
-    figure, axes = _panels(len(metrics), width=5.0, height=1.2 + 0.35 * len(systems))
+    figure, axes = _panels(len(metrics), height=1.0 + 0.3 * len(systems))
     for number, (axis, metric) in enumerate(zip(axes, metrics, strict=True)):
-        values = [
-            [
-                r["scores"][metric]
-                for r in rows
-                if r["system"] == s and metric in r.get("scores", {})
-            ]
-            for s in systems
-        ]
+        values = [_values(rows, system, metric) for system in systems]
         axis.boxplot(
             values,
             whis=(5, 95),
@@ -68,22 +59,34 @@ def distribution_figure(rows: Sequence[Row], metrics: Sequence[str]) -> Figure:
         axis.invert_yaxis()
         axis.set_xlabel(COLUMNS[metric].label)
         axis.grid(alpha=0.3, axis="x")
-        if number:
+        if number % PANELS_ABREAST:
             axis.set_yticklabels([])
     return figure
 
 
-def _panels(count: int, width: float, height: float = 4.5) -> tuple[Figure, list[Axes]]:
-    """A figure with panels side by side."""
-    figure = Figure(figsize=(width * count, height), layout="constrained")
-    return figure, list(figure.subplots(1, count, squeeze=False)[0])
+def _values(rows: Sequence[Row], system: str, metric: str) -> list[float]:
+    """Scores of one system on all files that have one."""
+    return [
+        row["scores"][metric]
+        for row in rows
+        if row["system"] == system and metric in row.get("scores", {})
+    ]
+
+
+def _panels(count: int, height: float = 4.0) -> tuple[Figure, list[Axes]]:
+    """A figure with a grid of panels."""
+    across = min(count, PANELS_ABREAST)
+    down = -(-count // across)
+    figure = Figure(figsize=(5.0 * across, height * down), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return figure, axes[:count]
 
 
 def _colour(number: int) -> tuple[float, float, float, float]:
-    """A colour for each of up to 20 systems."""
-    import matplotlib
-
-    return matplotlib.colormaps["tab20"](number % 20)
+    """A colour for each of up to 20 systems, the strong ones first."""
+    return colormaps["tab20"]((2 * number + number // 10) % 20)
 
 
 def example_figure(sounds: dict[str, np.ndarray], rate: int, title: str) -> Figure:

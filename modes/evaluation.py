@@ -147,7 +147,7 @@ def costs(systems: Sequence[System], rate: int) -> dict[str, Any]:
 def about(options: argparse.Namespace, pairs: Sequence[Pair], rate: int) -> dict[str, Any]:
     """When, where, with what and how the scores were made."""
     return {
-        "pairs": options.pairs_name or options.noisy_dir.resolve().name,
+        "pairs": options.pairs_name or "/".join(options.noisy_dir.resolve().parts[-2:]),
         "files": len(pairs),
         "rate": rate,
         "date": datetime.date.today().isoformat(),

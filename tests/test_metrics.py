@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -14,6 +16,7 @@ import metrics
 import metrics_composite
 import metrics_dnsmos
 import registry
+from errors import UserError
 from metrics_frames import Unscorable, speech_frames
 
 RATE = 16000
@@ -239,10 +242,13 @@ def test_dnsmos_is_what_its_authors_package_says(speech, seconds):
     assert got["dnsmos_ovrl"] == pytest.approx(expected["ovrl_mos"], abs=1e-4)
 
 
-def test_dnsmos_says_what_to_install(monkeypatch):
+def test_missing_packages_are_named(monkeypatch, clean):
     monkeypatch.setattr(metrics_dnsmos.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(metrics_dnsmos.UserError, match="pip install speechmos"):
+    with pytest.raises(UserError, match="Scores need speechmos: run `pip install"):
         metrics_dnsmos._network_path()
+    monkeypatch.setitem(sys.modules, "pystoi", None)
+    with pytest.raises(UserError, match="Scores need pystoi: run `pip install"):
+        metrics.stoi(clean, clean, RATE)
 
 
 def test_structural_similarity_is_the_published_formula(rng):

@@ -1,0 +1,421 @@
+"""The evaluation mode: pairs, rows that resume, means with confidence, reports, refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import small_networks
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+import card
+import cost
+import data_tools
+import metrics
+import pairs as pairing
+import report
+import score_summary
+import scoring
+import systems
+from errors import UsageError, UserError
+from pairs import Pair
+
+RATE = 16000
+NAMES = ("alarm", "bells", "rain")
+FAST = ("--metrics", "si_sdr,device_quality", "--no-measure_cost", "--worst", 0)
+
+
+@pytest.fixture
+def folders(tmp_path, demo_data):
+    """Two seconds of three pairs, as 16-bit files; and the options that name them."""
+    for side in ("clean", "noisy"):
+        for name in NAMES:
+            sound, _ = data_tools.load_audio(demo_data / side / f"{name}.wav", RATE)
+            data_tools.save_audio(tmp_path / side / f"{name}.wav", sound[: 2 * RATE], RATE)
+    return tmp_path
+
+
+@pytest.fixture
+def weights(tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def evaluate(folders, run_main):
+    """A function (options...) -> the outcome and the report's JSON."""
+
+    def run(*options):
+        outcome = run_main(
+            *("--mode", "evaluation", "--clean_dir", folders / "clean"),
+            *("--noisy_dir", folders / "noisy", "--report_dir", folders / "report"),
+            *FAST,
+            *options,
+        )
+        written = folders / "report" / "report.json"
+        return outcome, json.loads(written.read_text()) if written.exists() else None
+
+    return run
+
+
+def rows_of(folder):
+    return [
+        json.loads(line) for line in (folder / "report" / "rows.jsonl").read_text().splitlines()
+    ]
+
+
+def test_noisy_row_is_the_mean_of_the_files_own_scores(folders, evaluate):
+    outcome, summary = evaluate("--models", "", "--systems", "wiener")
+    assert outcome.code == 0, outcome.err
+    expected = []
+    for name in NAMES:
+        clean, noisy = (
+            data_tools.load_audio(folders / side / f"{name}.wav")[0] for side in ("clean", "noisy")
+        )
+        expected.append(metrics.si_sdr(clean, noisy, RATE))
+    mean = summary["scores"]["noisy"]["si_sdr"]
+    assert mean["mean"] == pytest.approx(np.mean(expected))
+    assert mean["low"] <= mean["mean"] <= mean["high"]
+    assert mean["n"] == 3
+    assert list(summary["scores"]) == ["noisy", "wiener"]
+
+
+def test_report_has_every_form(folders, evaluate):
+    outcome, summary = evaluate(
+        *("--models", "", "--systems", "wiener", "--worst", 1),
+        *("--name_pattern", "(?P<class>.+)", "--pairs_name", "demo"),
+    )
+    assert outcome.code == 0, outcome.err
+    folder = folders / "report"
+    text = (folder / "report.md").read_text()
+    assert text.startswith("# Scores on demo\n")
+    assert "| **Noisy** |" in text
+    assert "## By noise class: SI-SDR (dB)" in text
+    assert set(summary["by_class"]) == set(NAMES)
+    with (folder / "scores.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 6
+    assert {row["class"] for row in table} == set(NAMES)
+    for name in ("improvement.png", "distribution.png"):
+        assert (folder / name).stat().st_size > 5000
+    kinds = {path.name.split("_")[-1] for path in (folder / "worst" / "wiener").iterdir()}
+    assert {"clean.wav", "noisy.wav", "enhanced.wav"} < kinds
+
+
+def test_networks_folders_and_baselines_share_one_table(folders, evaluate, weights):
+    stem = small_networks.save_gain(weights, 6.0)
+    for name in NAMES:
+        clean, _ = data_tools.load_audio(folders / "clean" / f"{name}.wav")
+        data_tools.save_audio(folders / "perfect" / f"{name}.flac", clean, RATE)
+    outcome, summary = evaluate(
+        *("--weights_folder", weights, "--models", stem.name),
+        *("--enhanced_dir", folders / "perfect", "--systems", "spectral_subtraction"),
+    )
+    assert outcome.code == 0, outcome.err
+    scores = summary["scores"]
+    assert list(scores) == ["noisy", stem.name, "perfect", "spectral_subtraction"]
+    # an attenuation changes no scale-invariant score; a perfect result has the top of PESQ's scale
+    assert scores[stem.name]["si_sdr"]["mean"] == pytest.approx(
+        scores["noisy"]["si_sdr"]["mean"], abs=0.5
+    )
+    assert scores["perfect"]["device_quality"]["mean"] == pytest.approx(4.644, abs=1e-3)
+    assert all(network in text for text in [outcome.out] for network in scores)
+
+
+def test_all_models_of_a_folder_are_found(evaluate, weights):
+    for decibels in (1.0, 2.0):
+        small_networks.save_gain(weights, decibels)
+    outcome, summary = evaluate("--weights_folder", weights, "--models", "all")
+    assert outcome.code == 0, outcome.err
+    assert list(summary["scores"]) == ["noisy", "gain_1.0", "gain_2.0"]
+
+
+def test_two_processes_give_the_rows_of_one(folders, evaluate):
+    options = ("--models", "", "--systems", "wiener")
+    _, alone = evaluate(*options)
+    (folders / "report" / "rows.jsonl").unlink()
+    outcome, shared = evaluate(*options, "--jobs", 2)
+    assert outcome.code == 0, outcome.err
+    assert shared["scores"] == alone["scores"]
+
+
+def test_interrupted_evaluation_goes_on_where_it_was(folders, evaluate, monkeypatch):
+    evaluate("--models", "")
+    path = folders / "report" / "rows.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:2]) + lines[2][:40])  # killed while it wrote the third
+    scored = []
+    score = scoring.score
+    monkeypatch.setattr(scoring, "score", lambda *arguments: scored.append(1) or score(*arguments))
+    outcome, summary = evaluate("--models", "")
+    assert outcome.code == 0, outcome.err
+    assert len(scored) == 1
+    assert summary["scores"]["noisy"]["si_sdr"]["n"] == 3
+
+
+def test_changed_recordings_are_scored_anew(folders, evaluate):
+    _, before = evaluate("--models", "")
+    clean, _ = data_tools.load_audio(folders / "clean" / "rain.wav")
+    data_tools.save_audio(folders / "noisy" / "rain.wav", 0.9 * clean, RATE)
+    _, after = evaluate("--models", "")
+    assert after["scores"]["noisy"]["si_sdr"]["mean"] > before["scores"]["noisy"]["si_sdr"]["mean"]
+
+
+def test_silence_is_named_and_left_out_of_the_mean(folders, evaluate):
+    data_tools.save_audio(folders / "clean" / "rain.wav", np.zeros(2 * RATE, np.float32), RATE)
+    outcome, summary = evaluate("--models", "")
+    assert outcome.code == 0
+    assert "left out: rain, noisy, si_sdr: the clean recording is silent" in outcome.err
+    assert summary["scores"]["noisy"]["si_sdr"]["n"] == 2
+    text = (folders / "report" / "report.md").read_text()
+    assert "## Left out of means (2)" in text
+
+
+def test_file_that_breaks_is_named_and_the_rest_is_scored(folders, evaluate):
+    sound = np.full(2 * RATE, np.nan, np.float32)
+    soundfile.write(folders / "noisy" / "rain.wav", sound, RATE, subtype="FLOAT")
+    outcome, summary = evaluate("--models", "")
+    assert outcome.code == 1
+    assert "failed: rain, noisy: NaN or infinite samples in" in outcome.err
+    assert summary["scores"]["noisy"]["si_sdr"]["n"] == 2
+
+
+def test_scores_at_8_khz_are_narrow_band(evaluate):
+    outcome, summary = evaluate(
+        *("--models", "", "--sample_rate_evaluation", 8000, "--metrics", "pesq_nb,device_quality")
+    )
+    assert outcome.code == 0, outcome.err
+    scores = summary["scores"]["noisy"]
+    assert scores["pesq_nb"] == scores["device_quality"]
+    assert summary["about"]["rate"] == 8000
+
+
+def test_every_and_limit_choose_pairs(evaluate):
+    _, summary = evaluate("--models", "", "--every", 2)
+    assert summary["about"]["files"] == 2
+    _, summary = evaluate("--models", "", "--limit", 1)
+    assert summary["about"]["files"] == 1
+
+
+def test_peer_that_is_missing_is_skipped_with_a_word(evaluate, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "noisereduce", None)
+    outcome, summary = evaluate("--models", "", "--peers", "noisereduce")
+    assert outcome.code == 0
+    assert "skipped: The peer noisereduce needs `pip install noisereduce`" in outcome.err
+    assert list(summary["scores"]) == ["noisy"]
+
+
+def shorten(folder, by_s):
+    path = folder / "noisy" / "rain.wav"
+    sound, _ = data_tools.load_audio(path)
+    data_tools.save_audio(path, sound[: len(sound) - round(by_s * RATE)], RATE)
+
+
+def make_stereo(folder):
+    path = folder / "noisy" / "rain.wav"
+    sound, _ = data_tools.load_audio(path)
+    data_tools.save_audio(path, np.stack([sound, sound], axis=1), RATE)
+
+
+def change_rate(folder):
+    path = folder / "noisy" / "rain.wav"
+    data_tools.save_audio(path, data_tools.load_audio(path, 8000)[0], 8000)
+
+
+def empty(folder):
+    for path in (folder / "noisy").iterdir():
+        path.unlink()
+
+
+WRONG = [
+    (lambda f: (f / "clean" / "rain.wav").unlink(), (), 1, "has no partner of"),
+    (lambda f: shorten(f, 0.06), (), 1, "may differ by 50 ms"),
+    (make_stereo, (), 1, "1 channels and"),
+    (change_rate, (), 1, "one sample rate; "),
+    (empty, (), 1, "No audio"),
+    (lambda f: (f / "noisy" / "rain.wav").write_text("text"), (), 1, "Cannot read"),
+    (lambda f: None, ("--systems", "magic"), 2, "`systems` must be one of"),
+    (lambda f: None, ("--peers", "magic"), 2, "`peers` must be one of"),
+    (lambda f: None, ("--metrics", "magic"), 2, "`metrics` must be one of"),
+    (lambda f: None, ("--models", "missing"), 1, "No model card at"),
+    (lambda f: None, ("--jobs", 0), 2, "`jobs` must be at least 1"),
+    (lambda f: None, ("--every", 0), 2, "`every` must be at least 1"),
+    (lambda f: None, ("--limit", 0), 2, "no pair to score"),
+    (lambda f: None, ("--worst", -1), 2, "`worst` must not be negative"),
+    (lambda f: None, ("--noisy_dir", "nowhere"), 1, "No such folder"),
+    (lambda f: None, ("--enhanced_dir", "nowhere"), 1, "No such folder"),
+    (lambda f: None, ("--name_pattern", "("), 2, "must be a regular expression"),
+    (lambda f: None, ("--name_pattern", "(.*)"), 2, "must have a group"),
+    (lambda f: None, ("--name_pattern", "(?P<class>x+)"), 2, "must match every name"),
+    (lambda f: None, ("--name_pattern", "(?P<snr>.+)"), 2, "must find a number"),
+    (lambda f: None, ("--systems", "wiener,wiener"), 2, "must differ in name"),
+    (lambda f: None, ("--report_dir", "/dev/null/report"), 1, "Cannot write"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "options", "code", "sentence"), WRONG)
+def test_wrong_input_ends_in_one_sentence(folders, evaluate, spoil, options, code, sentence):
+    spoil(folders)
+    outcome, _ = evaluate("--models", "", *options)
+    assert outcome.code == code
+    assert sentence in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+
+
+def test_folders_are_required(run_main):
+    outcome = run_main("--mode", "evaluation")
+    assert outcome.code == 2
+    assert "needs --clean_dir and --noisy_dir" in outcome.err
+
+
+def test_lengths_that_differ_by_less_than_50_ms_are_aligned_with_a_word(folders, evaluate):
+    _, before = evaluate("--models", "")
+    path = folders / "noisy" / "rain.wav"
+    sound, _ = data_tools.load_audio(path)
+    data_tools.save_audio(path, np.concatenate([np.zeros(320, np.float32), sound]), RATE)
+    outcome, after = evaluate("--models", "")
+    assert outcome.code == 0, outcome.err
+    assert "20.0 ms longer or shorter" in after["remarks"][0]["remark"]
+    assert "shifted by 20.0 ms" in after["remarks"][0]["remark"]
+    assert after["scores"]["noisy"]["si_sdr"]["mean"] == pytest.approx(
+        before["scores"]["noisy"]["si_sdr"]["mean"], abs=0.01
+    )
+
+
+@given(shift=st.integers(-800, 800), cut=st.integers(1, 400), seed=st.integers(0, 9))
+def test_align_finds_any_shift_of_up_to_50_ms(shift, cut, seed):
+    sound = np.random.default_rng(seed).standard_normal(12000).astype(np.float32)
+    clean, other = sound[1000:10000], sound[1000 - shift : 10000 - shift - cut]
+    first, second, remark = pairing.align(clean, other, RATE)
+    assert remark is not None
+    assert len(first) >= len(clean) - 1200
+    assert (first == second).all()
+
+
+def test_table_gives_class_and_snr(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("file,class,snr\nb.wav,bus,2.5\na,café,17.5\n")
+    pairs = [Pair(name, tmp_path, tmp_path) for name in ("a", "b")]
+    first, second = pairing.with_table(pairs, path)
+    assert (first.noise_class, first.snr_db) == ("café", 17.5)
+    assert (second.noise_class, second.snr_db) == ("bus", 2.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("file,class\nb,bus\n", "has no row for a"),
+        ("name,class\na,bus\n", "must have the columns"),
+        ("file,snr\na,loud\n", "must have the columns"),
+    ],
+)
+def test_wrong_table_is_refused(tmp_path, text, sentence):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        pairing.with_table([Pair("a", tmp_path, tmp_path)], path)
+
+
+def test_class_is_the_folder_below(folders):
+    for side in ("clean", "noisy"):
+        (folders / side / "street").mkdir()
+        (folders / side / "rain.wav").rename(folders / side / "street" / "rain.wav")
+    found = {
+        p.name: p.noise_class for p in pairing.find_pairs(folders / "clean", folders / "noisy")
+    }
+    assert found == {"alarm": None, "bells": None, "street/rain": "street"}
+
+
+def test_folders_of_results_must_differ_in_name(folders):
+    twins = [folders / "a" / "noisy", folders / "b" / "noisy"]
+    for folder in twins:
+        folder.parent.mkdir()
+        folder.symlink_to(folders / "noisy")
+    found = pairing.find_pairs(folders / "clean", folders / "noisy", [folders / "noisy"])
+    assert set(found[0].enhanced) == {"noisy"}
+    with pytest.raises(UsageError, match="must differ in name"):
+        pairing.find_pairs(folders / "clean", folders / "noisy", twins)
+
+
+def test_confidence_interval_covers_the_mean_of_the_population():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        interval = score_summary.mean_of(rng.normal(3.0, 1.0, 60))
+        covered += interval["low"] <= 3.0 <= interval["high"]
+    assert 180 <= covered <= 198  # 95 % of 200, give or take four standard deviations
+
+
+@given(st.floats(-40.0, 60.0))
+def test_snr_band_holds_its_snr(snr_db):
+    low, high = (float(word) for word in score_summary.snr_band(snr_db).split()[::2][:2])
+    assert low <= snr_db < high
+
+
+def test_input_snr_counts_the_voice_where_it_speaks(rng):
+    clean = rng.standard_normal(RATE).astype(np.float32)
+    clean[RATE // 2 :] = 0.0
+    noise = 0.1 * rng.standard_normal(RATE).astype(np.float32)
+    assert scoring.input_snr_db(clean, clean + noise, RATE) == pytest.approx(20.0, abs=0.2)
+    assert scoring.input_snr_db(clean, clean, RATE) is None
+
+
+def test_score_pairs_is_the_mean_over_the_pairs_that_can_be_scored(speech, rng):
+    clean = speech(RATE, 1.0)
+    noisy = clean + 0.01 * rng.standard_normal(RATE).astype(np.float32)
+    silence = np.zeros(RATE, np.float32)
+    scores = scoring.score_pairs(lambda sound: sound, [(clean, noisy), (silence, noisy)], RATE)
+    assert scores == {
+        "si_sdr": pytest.approx(metrics.si_sdr(clean, noisy, RATE)),
+        "pesq": pytest.approx(metrics.pesq_wb(clean, noisy, RATE)),
+    }
+    assert np.isnan(scoring.score_pairs(lambda sound: sound, [(silence, noisy)], RATE)["pesq"])
+
+
+def test_cost_of_a_network_counts_its_arithmetic(tmp_path):
+    stem = small_networks.save_gate(tmp_path)
+    known = card.ModelCard.load(stem.with_name(stem.name + ".json"))
+    audio = known.audio
+    # one 3 x 5 kernel over every bin and frame of a window
+    expected = 15 * audio.n_bins * audio.n_frames * audio.sample_rate / audio.frame_length
+    assert cost.macs_per_s(stem, known) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "outputs", "expected"),
+    [
+        ("Conv", [[1, 8, 10], [4, 2, 3]], [[1, 4, 8]], 4 * 8 * 2 * 3),  # four groups
+        ("ConvTranspose", [[1, 8, 10], [8, 4, 3]], [[1, 4, 12]], 8 * 10 * 4 * 3),
+        ("MatMul", [[2, 5, 7], [7, 3]], [[2, 5, 3]], 2 * 5 * 3 * 7),
+        ("Gemm", [[5, 7], [7, 3]], [[5, 3]], 5 * 3 * 7),
+        ("GRU", [[6, 2, 4], [1, 9, 4], [1, 9, 3]], [[6, 1, 2, 3]], 6 * 2 * (36 + 27)),
+        ("Relu", [[5, 7]], [[5, 7]], 0),
+    ],
+)
+def test_multiply_adds_of_nodes(operator, inputs, outputs, expected):
+    assert cost._macs_of_node(operator, inputs, outputs) == expected
+
+
+def test_cost_is_measured_in_a_process_of_its_own():
+    figures = cost.measure(systems.System("wiener", "baseline", "wiener"), 8000)
+    assert figures.start_up_s > 0.0
+    assert figures.real_time_factor >= 0.0
+    assert 20.0 < figures.peak_memory_mb < 2000.0
+    assert figures.macs_per_s is None
+
+
+def test_tables_say_how_many_files_a_mean_is_of():
+    mean = {"mean": 2.0, "low": 1.9, "high": 2.1, "n": 2}
+    whole = {"mean": 1.0, "low": 0.5, "high": 1.5, "n": 3}
+    table = report.score_table({"noisy": {"stoi": whole}, "x": {"stoi": mean}}, ["stoi"])
+    assert table.splitlines() == [
+        "| system | STOI ↑ |",
+        "| --- | --: |",
+        "| **Noisy** | 1.000 ± 0.500 |",
+        "| x | 2.000 ± 0.100 (2 files) |",
+    ]
