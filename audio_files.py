@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -72,6 +73,37 @@ class RawFormat:
             f"`raw_format` must be TYPE,RATE[,CHANNELS] with TYPE one of {', '.join(RAW_SUBTYPES)},"
             f" as in s16,48000,2. Received: {text}"
         )
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        bits = {**PCM_BITS, "FLOAT": 32, "DOUBLE": 64}[self.subtype]
+        return bits // 8 * self.channels
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Samples (channels, samples) of bytes."""
+        if not data:
+            return np.zeros((self.channels, 0), np.float32)
+        file = soundfile.SoundFile(io.BytesIO(data), "r", **self.arguments())
+        return file.read(dtype="float32", always_2d=True).T
+
+    def encode(self, block: np.ndarray) -> bytes:
+        """Bytes of samples (channels, samples)."""
+        data = io.BytesIO()
+        with soundfile.SoundFile(data, "w", **self.arguments()) as file:
+            Writer(file).write(block)
+            file.flush()
+            return data.getvalue()
+
+    def arguments(self) -> dict[str, Any]:
+        """What `soundfile.SoundFile` needs to be told."""
+        return {
+            "samplerate": self.sample_rate,
+            "channels": self.channels,
+            "subtype": self.subtype,
+            "endian": "LITTLE",
+            "format": "RAW",
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,13 +172,8 @@ class Recording:
 
     def _open(self) -> soundfile.SoundFile:
         """The file in libsndfile."""
-        name = _native_name(self.path)
-        if self._raw is None:
-            return soundfile.SoundFile(name)
-        raw = self._raw
-        return soundfile.SoundFile(
-            name, "r", raw.sample_rate, raw.channels, raw.subtype, "LITTLE", "RAW"
-        )
+        arguments = self._raw.arguments() if self._raw else {}
+        return soundfile.SoundFile(_native_name(self.path), "r", **arguments)
 
     def _file_blocks(self, size: int) -> Iterator[np.ndarray]:
         """All samples, through libsndfile."""

@@ -22,7 +22,7 @@ from runtime import StreamingNetwork
 
 TOP_BAND = (0.7, 0.9)  # of the Nyquist frequency that a recording and a network share
 OVERLAP_PARTS = 4
-BATCH_WINDOWS = 16
+BATCH_WINDOWS = 8
 FRAMES_PER_RUN = 256
 SILENCE_POWER = 1e-12
 

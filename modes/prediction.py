@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import args
@@ -13,7 +11,8 @@ import data_tools
 import runtime
 from audio_files import RawFormat
 from denoise_batch import BatchSettings, denoise_jobs
-from denoise_file import FileOptions, denoise_file, result_paths
+from denoise_file import FileOptions, result_paths
+from denoise_pipe import denoise_pipe
 from denoise_summary import save_summary, summary_table
 from enhancer import checked_limits
 from errors import UsageError, UserError
@@ -29,7 +28,10 @@ def run(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     inputs = inputs_of(options)
     if PIPE in inputs:
-        return denoise_pipe(inputs, options, settings)
+        check_pipe(inputs, options)
+        pipe = sys.stdin.buffer, sys.stdout.buffer
+        denoise_pipe(settings.load(), *pipe, settings.file_options, suffix_of_pipe(options))
+        return 0
     is_demo = not inputs
     if is_demo:
         inputs, options.dir_save_prediction = [str(DEMO / "noisy")], results_of_demo(options)
@@ -154,25 +156,16 @@ def improvement(job: Job) -> Record:
     return scores
 
 
-def denoise_pipe(inputs: list[str], options: argparse.Namespace, settings: BatchSettings) -> int:
-    """Denoise standard input to standard output, as WAV, or raw as it came.
+def check_pipe(inputs: list[str], options: argparse.Namespace) -> None:
+    """Refuse what a pipe has no place for.
 
     Raises:
-        UsageError: there are other inputs, or outputs that a pipe has no place for.
-        UserError: the sound cannot be read or denoised.
+        UsageError: there are other inputs, or further outputs.
     """
     if len(inputs) > 1 or options.save_noise or options.plot:
         raise UsageError("The input - goes alone, without --save_noise and --plot")
-    raw = settings.file_options.raw
-    suffix = f".{options.format or ('raw' if raw else 'wav')}"
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, "stdin"), Path(folder, f"stdout{suffix}")
-        with source.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        try:
-            denoise_file(settings.load(), source, target, settings.file_options)
-        except UserError as error:
-            raise UserError(str(error).replace(str(source), "standard input")) from error
-        with target.open("rb") as file:
-            shutil.copyfileobj(file, sys.stdout.buffer)
-    return 0
+
+
+def suffix_of_pipe(options: argparse.Namespace) -> str:
+    """Suffix of what goes to standard output: WAV, unless raw samples came in."""
+    return f".{options.format or ('raw' if options.raw_format else 'wav')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -18,7 +19,8 @@ import audio_files
 import data_display
 import loudness
 from data_tools import PARTIAL, load_audio
-from denoise_file import denoise_file
+from denoise_file import FileOptions, denoise_file
+from denoise_pipe import denoise_pipe
 from enhancer import Enhancer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -464,3 +466,31 @@ class TestLoudness:
             meter = loudness.LoudnessMeter(48_000, 1)
             meter.feed(np.zeros((1, length)))
             assert meter.integrated_lufs() == -np.inf
+
+
+class TestLivePipe:
+    @pytest.mark.parametrize("raw_format", ["s16,16000", "s24,16000,2", "f32,44100"])
+    def test_raw_samples_come_out_as_they_go_in(self, raw_format, tmp_path):
+        enhancer = Enhancer.load(small_networks.save_stream(tmp_path, 0.5))
+        raw = audio_files.RawFormat.parse(raw_format)
+        sound = noise(50_000, channels=raw.channels).T
+        source, sink = io.BytesIO(raw.encode(sound)), io.BytesIO()
+        source.read1 = lambda size: source.read(1001)
+        denoise_pipe(enhancer, source, sink, FileOptions(raw=raw), ".raw")
+        wanted = enhancer.enhance(raw.decode(raw.encode(sound)), raw.sample_rate, channel_axis=0)
+        assert np.allclose(raw.decode(sink.getvalue()), wanted, atol=1e-4)
+
+    def test_a_live_result_does_not_wait_for_the_end(self, tmp_path):
+        enhancer = Enhancer.load(small_networks.save_stream(tmp_path, 0.5))
+        raw = audio_files.RawFormat("PCM_16", 16000, 1)
+        sent, sink = [], io.BytesIO()
+
+        class Microphone:
+            def read1(self, size):
+                sent.append(len(sink.getvalue()))
+                return raw.encode(noise(1600)[None]) if len(sent) <= 5 else b""
+
+        denoise_pipe(enhancer, Microphone(), sink, FileOptions(raw=raw), ".raw")
+        assert sent[0] == 0
+        assert all(np.diff(sent) > 0)
+        assert len(sink.getvalue()) == 5 * 1600 * 2

@@ -1,0 +1,79 @@
+"""Denoises standard input to standard output.
+
+Sound that has a header, or needs to be heard twice, is kept in a temporary file until it is
+complete. Raw samples for a network that streams come out as they go in:
+
+    arecord -t raw -f S16_LE -r 16000 | python main.py - --name_model dpcrn --raw_format s16,16000
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from audio_files import RawFormat
+from denoise_file import FileOptions, denoise_file
+from enhancer import Enhancer
+from errors import UserError
+
+READ_BYTES = 2**16
+
+
+def denoise_pipe(
+    enhancer: Enhancer, source: BinaryIO, sink: BinaryIO, options: FileOptions, suffix: str
+) -> None:
+    """Denoise one recording.
+
+    Args:
+        enhancer: the network and its settings.
+        source: where the recording comes from, to its end.
+        sink: where the result goes.
+        options: what else to do; a pipe has no place for noise and pictures.
+        suffix: that of a file such as the result.
+
+    Raises:
+        UserError: the sound cannot be read or denoised.
+    """
+    raw = options.raw
+    if raw and enhancer.card.streaming and options == FileOptions(raw=raw) and suffix == ".raw":
+        _denoise_live(enhancer, source, sink, raw)
+    else:
+        _denoise_whole(enhancer, source, sink, options, suffix)
+
+
+def _denoise_whole(
+    enhancer: Enhancer, source: BinaryIO, sink: BinaryIO, options: FileOptions, suffix: str
+) -> None:
+    """By way of files."""
+    with tempfile.TemporaryDirectory() as folder:
+        noisy, clean = Path(folder, "stdin"), Path(folder, f"stdout{suffix}")
+        with noisy.open("wb") as file:
+            shutil.copyfileobj(source, file)
+        try:
+            denoise_file(enhancer, noisy, clean, options)
+        except UserError as error:
+            raise UserError(str(error).replace(str(noisy), "standard input")) from error
+        with clean.open("rb") as file:
+            shutil.copyfileobj(file, sink)
+
+
+def _denoise_live(enhancer: Enhancer, source: BinaryIO, sink: BinaryIO, raw: RawFormat) -> None:
+    """Samples in, samples out, as soon as the network gives them."""
+    stream = enhancer.stream(raw.sample_rate, raw.channels, channel_axis=0)
+    rest = b""
+    while data := source.read1(READ_BYTES):  # type: ignore[attr-defined]
+        data = rest + data
+        whole = len(data) // raw.frame_bytes * raw.frame_bytes
+        rest = data[whole:]
+        _send(sink, raw, stream.feed(raw.decode(data[:whole])))
+    _send(sink, raw, stream.flush())
+
+
+def _send(sink: BinaryIO, raw: RawFormat, block: np.ndarray) -> None:
+    """Write a block (channels, samples) without waiting for more."""
+    sink.write(raw.encode(block))
+    sink.flush()
