@@ -14,6 +14,7 @@ test: $(VENV)/.installed-test
 	$(RUN) -m pytest
 
 $(VENV)/.installed: requirements.txt requirements-predict.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is older than 3.11: make PYTHON=python3.11")'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet -r requirements.txt
 	touch $@
