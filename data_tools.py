@@ -305,8 +305,10 @@ def spectrogram_to_db(spectrogram: np.ndarray, floor_db: float = FLOOR_DB) -> np
 
 def power_to_db(power: np.ndarray, floor_db: float = FLOOR_DB) -> np.ndarray:
     """Decibels re 1.0 of a squared magnitude, float32, never below `floor_db`."""
-    floor = np.float32(10.0 ** (floor_db / 10.0))
-    return np.float32(10.0) * np.log10(np.maximum(power, floor), dtype=np.float32)
+    decibels = np.maximum(power, np.float32(10.0 ** (floor_db / 10.0)), dtype=np.float32)
+    np.log10(decibels, out=decibels)
+    decibels *= np.float32(10.0)
+    return decibels
 
 
 def db_to_amplitude(decibels: np.ndarray | float) -> np.ndarray:

@@ -47,9 +47,11 @@ class ShortSTFT:
         """Samples 1, 2, ... of every frame, and those as far from its end."""
         n_fft, hop = self.audio.n_fft, self.audio.hop_length_fft
         n_frames, half = self.audio.frames_of(waveforms.shape[-1]), n_fft // 2
-        padded = np.zeros((len(waveforms), (n_frames - 1) * hop + n_fft + 1), np.float32)
+        padded = np.empty((len(waveforms), (n_frames - 1) * hop + n_fft + 1), np.float32)
+        padded[:, :half] = 0.0
         room = padded.shape[-1] - half
         padded[:, half : half + waveforms.shape[-1]] = waveforms[:, :room]
+        padded[:, half + waveforms.shape[-1] :] = 0.0
         backwards = np.ascontiguousarray(padded[:, ::-1])
         views = np.lib.stride_tricks.sliding_window_view
         ahead = views(padded[:, 1:], half, axis=-1)[:, : (n_frames - 1) * hop + 1 : hop]

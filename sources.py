@@ -35,6 +35,7 @@ FULL_SCALE = 32767
 BYTES_PER_SAMPLE = 2
 FRAMES_PER_BLOCK = 10_000
 FILES_PER_TASK = 4
+FILES_WORTH_A_PROCESS = 100
 PARTS = "decoding_"
 
 GroupedFiles = Sequence[tuple[Path, str]]
@@ -245,36 +246,35 @@ class AudioPool:
                 _build(files_with_groups, sample_rate, digest, index_path, progress, workers)
         return cls(index_path)
 
-    def read(self, index: int, start: int, length: int) -> np.ndarray:
+    def read(self, index: int, start: int, length: int, gain: float = 1.0) -> np.ndarray:
         """Cut a window out of a recording.
 
         Args:
             index: into `recordings`.
             start: first sample, may lie before the recording.
             length: samples.
+            gain: factor of the samples.
 
         Returns:
             float32 (length,), zeros where the recording does not reach.
         """
         recording = self.recordings[index]
         begin, end = max(0, start), min(recording.n_samples, start + length)
-        window = np.zeros(length, np.float32)
+        window = np.empty(length, np.float32)
+        window[: begin - start] = 0.0
+        window[max(0, end - start) :] = 0.0
         if begin < end:
             samples = self._pread(recording.offset + begin, end - begin)
-            np.multiply(
-                samples,
-                np.float32(self._scales[index]),
-                out=window[begin - start : end - start],
-                dtype=np.float32,
-            )
+            part = window[begin - start : end - start]
+            np.multiply(samples, np.float32(self._scales[index] * gain), out=part)
         return window
 
-    def read_looped(self, index: int, start: int, length: int) -> np.ndarray:
+    def read_looped(self, index: int, start: int, length: int, gain: float = 1.0) -> np.ndarray:
         """Like `read`, from `start` within the recording and from its beginning after its end."""
         n_samples = self.recordings[index].n_samples
         if start + length <= n_samples:
-            return self.read(index, start, length)
-        return np.resize(np.roll(self.read(index, 0, n_samples), -start), length)
+            return self.read(index, start, length, gain)
+        return np.resize(np.roll(self.read(index, 0, n_samples, gain), -start), length)
 
     def _pread(self, offset: int, length: int) -> np.ndarray:
         """Samples of the pool file, int16."""
@@ -381,13 +381,14 @@ class _Sound:
 def _decode_all(
     paths: Sequence[Path], sample_rate: int, folder: Path, workers: int
 ) -> Iterator[_Sound | str]:
-    """Decode files into parts in `folder`, in order, in `workers` processes."""
+    """Decode files into parts in `folder`, in order, in up to `workers` processes."""
     parts = [folder / str(number) for number in range(len(paths))]
     arguments = paths, [sample_rate] * len(paths), parts
+    workers = min(workers, len(paths) // FILES_WORTH_A_PROCESS)
     if workers <= 1:
         yield from map(_decode, *arguments)
         return
-    with worker_pool(min(workers, len(paths))) as pool:
+    with worker_pool(workers) as pool:
         yield from pool.map(_decode, *arguments, chunksize=FILES_PER_TASK)
 
 

@@ -7,9 +7,7 @@ on the fly; these are the plain ones of a data set on disk.
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
-import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -22,16 +20,18 @@ from sources import AudioPool
 Range = tuple[float, float]
 
 LOWEST_RMS = 1e-10
+DRAWN_AT_ONCE = 64
+CHANCES = 6
 WINDOW = np.dtype(
     [
         ("voice", "<i4"),
         ("voice_start", "<i8"),
         ("noise", "<i4"),
         ("noise_start", "<i8"),
-        ("snr_db", "<f4"),
-        ("level_dbfs", "<f4"),
         ("voice_gain", "<f4"),
         ("noise_gain", "<f4"),
+        ("snr_db", "<f4"),
+        ("level_dbfs", "<f4"),
     ]
 )
 
@@ -39,14 +39,18 @@ WINDOW = np.dtype(
 class WindowSource(Protocol):
     """Anything that windows can be drawn from."""
 
-    def draw(self, indices: range) -> tuple[np.ndarray, np.ndarray]:
-        """Windows of a split.
+    def choose(self, indices: range) -> np.ndarray:
+        """What is in each window, of dtype `WINDOW`, (windows,).
+
+        That is recordings by their number in the pools, the sample at which the window begins in
+        them, factors of the samples, and levels. What only `read` can know is zero.
+        """
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The voices and then the noises that were chosen; `rows` is completed.
 
         Returns:
-            What was drawn, of dtype `WINDOW` and shape (windows,): recordings by their number in
-            the pools, the sample at which the window begins in them, levels, and factors of the
-            samples. The voices and then the noises, float32 (2, windows, frame_length); their sum
-            is the noisy voice.
+            float32 (2, windows, frame_length); their sum is the noisy voice.
         """
 
 
@@ -86,14 +90,40 @@ class MixingLaw:
             if names.endswith("_level`") and low < 0:
                 raise UsageError(f"{names} must not be negative. Received: {low} {high}")
 
-    def draw_gains(
-        self, rng: np.random.Generator, voice_rms: float, noise_rms: float
-    ) -> tuple[float, float]:
-        """Factors of a voice and a noise of these levels."""
+    def gains(
+        self, chances: np.ndarray, voice_rms: np.ndarray, noise_rms: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Factors of voices and noises of these levels, (windows,), by two chances of each."""
         if self.noise_level is not None:
-            return within(rng, self.voice_level), within(rng, self.noise_level)
-        level, snr = within(rng, self.level_dbfs), within(rng, self.snr_db)
-        return 10.0 ** (level / 20.0) / voice_rms, 10.0 ** ((level - snr) / 20.0) / noise_rms
+            return within(self.voice_level, chances[:, 0]), within(self.noise_level, chances[:, 1])
+        level_db = within(self.level_dbfs, chances[:, 0])
+        noise_db = level_db - within(self.snr_db, chances[:, 1])
+        return 10.0 ** (level_db / 20.0) / voice_rms, 10.0 ** (noise_db / 20.0) / noise_rms
+
+
+def chances_of(key: Sequence[int], indices: range) -> np.ndarray:
+    """Numbers in 0..1 that decide what is in each window, (windows, `CHANCES`).
+
+    Those of a window depend on `key` and its index alone; they are drawn for many windows at
+    once because to seed a generator takes longer than anything else about a draw.
+    """
+    first, last = indices.start // DRAWN_AT_ONCE, (indices.stop - 1) // DRAWN_AT_ONCE
+    drawn = [
+        np.random.default_rng([*key, block]).random((DRAWN_AT_ONCE, CHANCES))
+        for block in range(first, last + 1)
+    ]
+    begin = indices.start - first * DRAWN_AT_ONCE
+    return np.concatenate(drawn)[begin : begin + len(indices)]
+
+
+def within(limits: Range, chances: np.ndarray) -> np.ndarray:
+    """Numbers between two limits."""
+    return limits[0] + (limits[1] - limits[0]) * chances
+
+
+def below(limits: np.ndarray | int, chances: np.ndarray) -> np.ndarray:
+    """Whole numbers from 0 to `limits` - 1."""
+    return (limits * chances).astype(np.int64)
 
 
 class Places:
@@ -102,40 +132,32 @@ class Places:
     A recording shorter than a window lies anywhere within it, between silences.
 
     Args:
-        lengths: of the recordings, samples.
+        lengths: of the recordings, samples, (recordings,).
         frame_length: of a window, samples.
         hop_length: longer recordings are entered at multiples of this, samples.
     """
 
-    def __init__(self, lengths: Sequence[int], frame_length: int, hop_length: int) -> None:
-        self._lengths = list(lengths)
-        self._ends = list(itertools.accumulate(lengths))
+    def __init__(self, lengths: np.ndarray, frame_length: int, hop_length: int) -> None:
+        self._lengths = lengths
+        self._ends = np.cumsum(self._lengths)
         self._frame_length = frame_length
         self._hop_length = hop_length
 
-    def draw(self, rng: np.random.Generator) -> tuple[int, int]:
-        """A recording's place in the list, and the sample of it at which the window begins."""
-        place = bisect.bisect_right(self._ends, below(rng, self._ends[-1]))
-        spare = self._lengths[place] - self._frame_length
-        if spare <= 0:
-            return place, -below(rng, 1 - spare)
-        return place, on_grid(rng, spare, self._hop_length)
+    def choose(self, chances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places of recordings in the list, and the samples of them at which windows begin.
+
+        Args:
+            chances: two for each window, (windows, 2).
+        """
+        chosen = np.searchsorted(self._ends, below(self._ends[-1], chances[:, 0]), "right")
+        spare = self._lengths[chosen] - self._frame_length
+        before = -below(np.maximum(1 - spare, 0), chances[:, 1])
+        return chosen, np.where(spare > 0, on_grid(spare, self._hop_length, chances[:, 1]), before)
 
 
-def on_grid(rng: np.random.Generator, last: int, hop_length: int) -> int:
-    """A multiple of `hop_length` from 0 to `last`."""
-    return hop_length * below(rng, last // hop_length + 1)
-
-
-# Generator.uniform and .integers take ten times as long for a single number.
-def within(rng: np.random.Generator, limits: Range) -> float:
-    """A number between two limits."""
-    return limits[0] + (limits[1] - limits[0]) * rng.random()
-
-
-def below(rng: np.random.Generator, limit: int) -> int:
-    """A whole number from 0 to `limit` - 1."""
-    return int(limit * rng.random())
+def on_grid(last: np.ndarray, hop_length: int, chances: np.ndarray) -> np.ndarray:
+    """Multiples of `hop_length` from 0 to `last`."""
+    return hop_length * below(last // hop_length + 1, chances)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,53 +199,54 @@ class MixedWindows:
     ) -> None:
         self.voices = voices
         self.noises = noises
-        self.voice_indices = list(voice_indices)
-        self.noise_indices = list(noise_indices)
         self.law = law
         self.grid = grid
         self.key = tuple(key)
-        lengths = [voices.recordings[index].n_samples for index in voice_indices]
+        self._voice_numbers = np.asarray(voice_indices)
+        self._noise_numbers = np.asarray(noise_indices)
+        self._voice_rms = _of_recordings(voices, "active_rms")
+        self._noise_rms = _of_recordings(noises, "active_rms")
+        self._noise_lengths = _of_recordings(noises, "n_samples")
+        lengths = _of_recordings(voices, "n_samples")[self._voice_numbers]
         self._places = Places(lengths, grid.frame_length, grid.hop_length)
 
-    def draw(self, indices: range) -> tuple[np.ndarray, np.ndarray]:
-        """Windows of the split, see `WindowSource`."""
-        length = self.grid.frame_length
+    def choose(self, indices: range) -> np.ndarray:
+        """What is in each window, see `WindowSource`."""
+        chances = chances_of(self.key, indices)
         rows = np.zeros(len(indices), WINDOW)
-        sounds = np.empty((2, len(indices), length), np.float32)
-        levels = np.empty((2, len(indices)))
-        for place, index in enumerate(indices):
-            voice, voice_start, noise, noise_start, *gains = self._draw(index)
+        places, rows["voice_start"] = self._places.choose(chances[:, 0:2])
+        rows["voice"] = voices = self._voice_numbers[places]
+        rows["noise"] = noises = self._noise_numbers[below(len(self._noise_numbers), chances[:, 2])]
+        rows["noise_start"] = self._noise_starts(self._noise_lengths[noises], chances[:, 3])
+        rows["voice_gain"], rows["noise_gain"] = self.law.gains(
+            chances[:, 4:6], self._voice_rms[voices], self._noise_rms[noises]
+        )
+        return rows
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Voices and noises, see `WindowSource`; gains are lowered where the sum would clip."""
+        length = self.grid.frame_length
+        sounds = np.empty((2, len(rows), length), np.float32)
+        for place, (voice, voice_start, noise, noise_start, *gains, _, _) in enumerate(
+            rows.tolist()
+        ):
             pair = sounds[:, place]
-            np.multiply(self.voices.read(voice, voice_start, length), gains[0], out=pair[0])
-            np.multiply(self.noises.read_looped(noise, noise_start, length), gains[1], out=pair[1])
+            pair[0] = self.voices.read(voice, voice_start, length, gains[0])
+            pair[1] = self.noises.read_looped(noise, noise_start, length, gains[1])
             excess = _peak(pair[0] + pair[1])
             if excess > 1.0:
                 pair /= np.float32(excess)
-                gains = [gain / excess for gain in gains]
-            rows[place] = (voice, voice_start, noise, noise_start, 0.0, 0.0, *gains)
-            levels[0, place] = self.voices.recordings[voice].active_rms * gains[0]
-            levels[1, place] = self.noises.recordings[noise].active_rms * gains[1]
-        _set_levels(rows, levels)
-        return rows, sounds
+                rows["voice_gain"][place] /= excess
+                rows["noise_gain"][place] /= excess
+        voice_rms = rows["voice_gain"] * self._voice_rms[rows["voice"]]
+        _set_levels(rows, voice_rms, rows["noise_gain"] * self._noise_rms[rows["noise"]])
+        return sounds
 
-    def _draw(self, index: int) -> tuple[int, int, int, int, float, float]:
-        """Voice, its beginning, noise, its beginning, and the factors of both."""
-        rng = np.random.default_rng([*self.key, index])
-        place, voice_start = self._places.draw(rng)
-        voice = self.voice_indices[place]
-        noise = self.noise_indices[below(rng, len(self.noise_indices))]
-        noise_start = self._noise_start(rng, noise)
-        gains = self.law.draw_gains(
-            rng, self.voices.recordings[voice].active_rms, self.noises.recordings[noise].active_rms
-        )
-        return voice, voice_start, noise, noise_start, *gains
-
-    def _noise_start(self, rng: np.random.Generator, index: int) -> int:
-        """Where a window begins in a noise."""
-        n_samples = self.noises.recordings[index].n_samples
-        if n_samples <= self.grid.frame_length:
-            return below(rng, n_samples)
-        return on_grid(rng, n_samples - self.grid.frame_length, self.grid.hop_length_noise)
+    def _noise_starts(self, lengths: np.ndarray, chances: np.ndarray) -> np.ndarray:
+        """Where windows begin in noises; anywhere in those that are looped."""
+        spare = lengths - self.grid.frame_length
+        begun = on_grid(np.maximum(spare, 0), self.grid.hop_length_noise, chances)
+        return np.where(spare > 0, begun, below(lengths, chances))
 
 
 class PairedWindows:
@@ -249,32 +272,43 @@ class PairedWindows:
     ) -> None:
         self.clean = clean
         self.noisy = noisy
-        self.pairs = list(pairs)
         self.grid = grid
         self.key = tuple(key)
-        self._lengths = [
+        self._pairs = np.asarray(pairs)
+        lengths = [
             min(clean.recordings[first].n_samples, noisy.recordings[second].n_samples)
             for first, second in pairs
         ]
-        self._places = Places(self._lengths, grid.frame_length, grid.hop_length)
+        self._places = Places(np.array(lengths), grid.frame_length, grid.hop_length)
 
-    def draw(self, indices: range) -> tuple[np.ndarray, np.ndarray]:
-        """Windows of the split, see `WindowSource`."""
-        length, rate = self.grid.frame_length, self.clean.sample_rate
+    def choose(self, indices: range) -> np.ndarray:
+        """What is in each window, see `WindowSource`."""
         rows = np.zeros(len(indices), WINDOW)
-        sounds = np.empty((2, len(indices), length), np.float32)
-        levels = np.empty((2, len(indices)))
-        for row, index in enumerate(indices):
-            place, start = self._places.draw(np.random.default_rng([*self.key, index]))
-            first, second = self.pairs[place]
-            clean = self.clean.read(first, start, length)
-            noise = self.noisy.read(second, start, length) - clean
-            sounds[:, row] = clean, noise
-            sounds[:, row, self._lengths[place] - start :] = 0.0
-            rows[row] = (first, start, second, start, 0.0, 0.0, 1.0, 1.0)
-            levels[:, row] = [data_tools.active_rms(sound, rate) for sound in sounds[:, row]]
-        _set_levels(rows, levels)
-        return rows, sounds
+        places, starts = self._places.choose(chances_of(self.key, indices)[:, 0:2])
+        rows["voice"], rows["noise"] = self._pairs[places].T
+        rows["voice_start"] = rows["noise_start"] = starts
+        rows["voice_gain"] = rows["noise_gain"] = 1.0
+        return rows
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Voices and noises, see `WindowSource`; silence where the shorter recording ends."""
+        length, rate = self.grid.frame_length, self.clean.sample_rate
+        sounds = np.empty((2, len(rows), length), np.float32)
+        rms = np.empty((2, len(rows)))
+        for place, (voice, start, noise, *_) in enumerate(rows.tolist()):
+            clean, noisy = self.clean.recordings[voice], self.noisy.recordings[noise]
+            pair = sounds[:, place]
+            pair[0] = self.clean.read(voice, start, length)
+            pair[1] = self.noisy.read(noise, start, length) - pair[0]
+            pair[:, min(clean.n_samples, noisy.n_samples) - start :] = 0.0
+            rms[:, place] = [data_tools.active_rms(sound, rate) for sound in pair]
+        _set_levels(rows, *rms)
+        return sounds
+
+
+def _of_recordings(pool: AudioPool, name: str) -> np.ndarray:
+    """A property of all recordings of a pool."""
+    return np.array([getattr(recording, name) for recording in pool.recordings])
 
 
 def _peak(waveform: np.ndarray) -> float:
@@ -282,8 +316,8 @@ def _peak(waveform: np.ndarray) -> float:
     return max(float(waveform.max()), -float(waveform.min()))
 
 
-def _set_levels(rows: np.ndarray, rms: np.ndarray) -> None:
-    """Tell of the levels of voices and noises, RMS (2, windows); finite even for silence."""
-    voice_db, noise_db = 20.0 * np.log10(rms + LOWEST_RMS)
+def _set_levels(rows: np.ndarray, voice_rms: np.ndarray, noise_rms: np.ndarray) -> None:
+    """Tell of the levels of voices and noises; finite even for silence."""
+    voice_db, noise_db = (20.0 * np.log10(rms + LOWEST_RMS) for rms in (voice_rms, noise_rms))
     rows["level_dbfs"] = voice_db
     rows["snr_db"] = voice_db - noise_db

@@ -16,7 +16,7 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -297,12 +297,3 @@ class Chunk:
     number: int
     first: int
     end: int
-
-
-def missing_chunks(n_windows: int, size: int, done: Collection[int]) -> list[Chunk]:
-    """The chunks of a data set that are not done."""
-    return [
-        Chunk(number, first, min(first + size, n_windows))
-        for number, first in enumerate(range(0, n_windows, size))
-        if number not in done
-    ]

@@ -81,21 +81,15 @@ class DataSet:
         """A file with a row for each window."""
         return ArrayFile(folder / f"{name}.npy", dtype, (self.n_windows, *shape))
 
-    def draw(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-        """Windows of the files from `first` to `end`, see `WindowSource`."""
-        n_train = self.n_train
+    @property
+    def chunks(self) -> list[Chunk]:
+        """The pieces of work that it is made of; none is of both splits."""
         pieces = [
-            source.draw(indices)
-            for source, indices in (
-                (self.train, range(first, min(end, n_train))),
-                (self.validation, range(max(first, n_train) - n_train, end - n_train)),
-            )
-            if indices
+            (first, min(first + self.chunk_size, end))
+            for begin, end in ((0, self.n_train), (self.n_train, self.n_windows))
+            for first in range(begin, end, self.chunk_size)
         ]
-        if len(pieces) == 1:
-            return pieces[0]
-        rows, sounds = zip(*pieces, strict=True)
-        return np.concatenate(rows), np.concatenate(sounds, axis=1)
+        return [Chunk(number, *piece) for number, piece in enumerate(pieces)]
 
 
 class WindowWriter:
@@ -108,11 +102,15 @@ class WindowWriter:
         self.files = {name: array.open() for name, array in data_set.arrays.items()}
 
     def write(self, first: int, end: int) -> None:
-        """Compute the windows from `first` to `end` and write them, a cacheful at a time."""
-        for begin in range(first, end, self.block_size):
-            rows, sounds = self.data_set.draw(begin, min(begin + self.block_size, end))
-            self._write("windows", begin, rows)
-            self._write_sounds(begin, sounds.reshape(-1, sounds.shape[-1]))
+        """Compute the windows of one split from `first` to `end`, a cacheful at a time."""
+        is_train = first < self.data_set.n_train
+        source = self.data_set.train if is_train else self.data_set.validation
+        offset = 0 if is_train else self.data_set.n_train
+        rows = source.choose(range(first - offset, end - offset))
+        for begin in range(0, len(rows), self.block_size):
+            sounds = source.read(rows[begin : begin + self.block_size])
+            self._write_sounds(first + begin, sounds.reshape(-1, sounds.shape[-1]))
+        self._write("windows", first, rows)
 
     def _write_sounds(self, first: int, waveforms: np.ndarray) -> None:
         """Write voices followed by as many noises, (2 * windows, samples), and their sums."""
@@ -120,7 +118,8 @@ class WindowWriter:
         for sound, wave, re, im in zip(
             SOUNDS, *map(_sum_and_halves, (waveforms, real, imaginary)), strict=True
         ):
-            power = re * re + im * im
+            power = re * re
+            power += im * im
             self._write(f"{sound}_timeserie", first, wave)
             self._write(f"{sound}_amp_db", first, data_tools.power_to_db(power))
             if self.data_set.save_phase:

@@ -1,4 +1,15 @@
-"""--mode data_creation: mix voices and noises into spectrograms, time series and a manifest."""
+"""--mode data_creation: mix voices and noises into windows on disk, for `--mode training`.
+
+| file | what is in it, a row for each window |
+|---|---|
+| `{noisy_voice,voice,noise}_amp_db.npy` | magnitudes in dB, float32 (windows, bins, frames) |
+| `{noisy_voice,voice,noise}_pha_db.npy` | phases, complex64 of magnitude 1, with `--save_phase` |
+| `{noisy_voice,voice,noise}_timeserie.npy` | waveforms, float32 (windows, frame_length) |
+| `windows.npy` | recordings, places in them, factors and levels, `window_sources.WINDOW` |
+| `sources.csv` | the recordings that it counts |
+| `{noisy_voice,voice,noise}_long.wav` | the first minutes, to listen to |
+| `manifest.json` | geometry, splits and options; written last, so that it stands for all |
+"""
 
 from __future__ import annotations
 
@@ -14,7 +25,6 @@ from tqdm import tqdm
 import args
 import corpora
 import data_tools
-import window_store
 from config import AudioConfig
 from corpora import Corpus
 from errors import UsageError
@@ -154,7 +164,7 @@ def configuration(options: argparse.Namespace, corpus: Corpus, data_set: DataSet
 
 def write_windows(data_set: DataSet, store: WindowStore, workers: int) -> None:
     """Compute the windows that are missing."""
-    missing = window_store.missing_chunks(data_set.n_windows, data_set.chunk_size, store.done)
+    missing = [chunk for chunk in data_set.chunks if chunk.number not in store.done]
     n_done = data_set.n_windows - sum(chunk.end - chunk.first for chunk in missing)
     with tqdm(total=data_set.n_windows, initial=n_done, desc="mixing", unit="window") as bar:
         for number, n_windows in write_chunks(data_set, missing, workers):

@@ -201,7 +201,8 @@ def test_a_pool_opens_again_in_another_process(pool):
     )
 
 
-def test_a_pool_is_the_same_whatever_the_workers(pool, tmp_path):
+def test_a_pool_is_the_same_whatever_the_workers(pool, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "FILES_WORTH_A_PROCESS", 1)
     files = [(held.path, held.group) for held in pool.recordings]
     again = AudioPool.build(files, RATE, tmp_path / "other", progress=False, workers=2)
     assert again.recordings == pool.recordings
