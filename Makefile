@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test
+.PHONY: demo test benchmark benchmark-data
 
 demo: $(VENV)/.installed
 	$(RUN) main.py --plot
@@ -13,12 +13,34 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/mypy .
 	$(RUN) -m pytest
 
+benchmark-data: $(VENV)/.installed-test
+	$(RUN) benchmarks/data_creation.py
+
+# Scores of all systems on the pairs of CLEAN= and NOISY=: benchmarks/RESULTS.md and the README.
+PAIRS ?=
+EVERY ?= 1
+JOBS ?= 1
+PEERS ?= noisereduce,rnnoise,deepfilternet
+NARROW_BAND := --metrics pesq_nb,stoi,si_sdr,device_quality --no-measure_cost
+EVALUATE = $(RUN) main.py --mode evaluation --clean_dir "$(CLEAN)" --noisy_dir "$(NOISY)" \
+	--pairs_name "$(PAIRS)" --every $(EVERY) --jobs $(JOBS) --models all \
+	--systems spectral_subtraction,wiener --peers $(PEERS)
+
+benchmark: $(VENV)/.installed-test
+	@test -n "$(CLEAN)" -a -n "$(NOISY)" || \
+		{ echo 'make benchmark needs CLEAN= and NOISY=, folders of pairs'; exit 2; }
+	$(RUN) -m pip install --quiet -r requirements-peers.txt
+	$(EVALUATE) --sample_rate_evaluation 16000 --report_dir out/benchmark_16000
+	$(EVALUATE) --sample_rate_evaluation 8000 --report_dir out/benchmark_8000 $(NARROW_BAND)
+	$(RUN) benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000 \
+		--command 'make benchmark CLEAN=clean NOISY=noisy EVERY=$(EVERY)'
+
 $(VENV)/.installed: requirements.txt requirements-predict.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is older than 3.11: make PYTHON=python3.11")'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-evaluation.txt
 	$(RUN) -m pip install --quiet -r requirements-test.txt
 	touch $@
