@@ -4,6 +4,7 @@ python main.py                                    denoise the recordings of demo
 python main.py --mode prediction my.wav folder/   denoise recordings
 python main.py --mode data_creation ...           mix voices and noises into spectrograms
 python main.py --mode training ...                fit a network to them
+python main.py --mode tuning ...                  search the hyper-parameters of a network
 python main.py --mode evaluation ...              score networks, baselines and others' results
 python main.py --help                             every mode and option
 """

@@ -101,6 +101,11 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
             return []
         return [losses.SignalToNoiseRatio(name="snr")]
 
+    @property
+    def objective(self) -> tuple[str, str]:
+        """What a search compares networks by, and whether it should be `max` or `min`."""
+        return ("val_snr", "max") if self.metrics() else ("val_loss", "min")
+
     def fitting_losses(self) -> tuple[str, ...]:
         """Names of the losses that fit the network's output."""
         return self.losses or registry.LOSSES_OF_TARGET[self.features.target]

@@ -10,6 +10,7 @@ from errors import UsageError
 MODES = {
     "data_creation": "modes.data_creation:run",
     "training": "modes.training:run",
+    "tuning": "modes.tuning:run",
     "evaluation": "modes.evaluation:run",
     "prediction": "modes.prediction:run",
 }

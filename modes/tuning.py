@@ -1,0 +1,133 @@
+"""--mode tuning: search the hyper-parameters of a model with Keras Tuner.
+
+Several processes share one search when Keras Tuner's variables are set: KERASTUNER_ORACLE_IP and
+KERASTUNER_ORACLE_PORT to the same address for all, KERASTUNER_TUNER_ID to `chief` for the one that
+hands out the trials and to another name for each that trains them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import keras_tuner
+
+import data_display
+import hyperparameters
+import model_base
+import search
+import training_data
+import trial_figures
+from errors import UsageError
+from model_base import DenoisingHyperModel
+
+BEST = "best_hyperparameters.json"
+TABLE = "trials.csv"
+PICTURE = "trials.png"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the trials, show each as it ends, and keep the best one's hyper-parameters."""
+    check(options)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    keras.utils.set_random_seed(options.seed)
+
+    hyper_model = model_base.make(options, training_data.audio_of_data(options))
+    fixed = hyperparameters.choose(hyper_model, options.hyperparameters, options.hyperparameter)
+    data = None if search.is_chief() else training_data.make_datasets(options, hyper_model)
+    folder = options.dir_tuning / options.model
+    if not search.is_worker():
+        search.open_folder(folder, describe(options, hyper_model, fixed.values), options.resume)
+    tuner = search.make_tuner(
+        options.tuner,
+        hyper_model,
+        fixed.values,
+        folder,
+        options.max_trials,
+        options.epochs,
+        options.seed,
+    )
+    try:
+        run_trials(tuner, options, data)
+    except KeyboardInterrupt:
+        if not search.is_worker() and search.has_score(tuner.oracle):
+            report(tuner, hyper_model, folder)
+        raise
+    if not search.is_worker():
+        report(tuner, hyper_model, folder)
+    return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse numbers that no search can use."""
+    for name in ("max_trials", "epochs", "batch_size"):
+        if getattr(options, name) < 1:
+            raise UsageError(f"`{name}` must be at least 1. Received: {getattr(options, name)}")
+
+
+def describe(
+    options: argparse.Namespace, hyper_model: DenoisingHyperModel, fixed: dict[str, Any]
+) -> dict[str, Any]:
+    """What makes a search the same search when it is resumed."""
+    return {
+        "model": options.model,
+        "tuner": options.tuner,
+        "epochs": options.epochs,
+        "loss": hyper_model.loss,
+        "fixed": fixed,
+        "features": hyper_model.features.to_dict(),
+        "audio": hyper_model.audio.to_dict(),
+    }
+
+
+def run_trials(
+    tuner: keras_tuner.Tuner, options: argparse.Namespace, data: tuple[Any, Any] | None
+) -> None:
+    """Train the trials, or as the chief, without data, wait until the workers have."""
+    if data is None:
+        print(f"Handing out {options.max_trials} trials of {options.model}", flush=True)
+        tuner.search(verbose=0)
+        return
+    train, validation = data
+    print(
+        f"{options.tuner} search of {options.model}: {options.max_trials} trials of up to "
+        f"{options.epochs} epochs, {train.n_windows} training and {validation.n_windows} "
+        "validation windows",
+        flush=True,
+    )
+    tuner.search(
+        train,
+        validation_data=validation,
+        epochs=options.epochs,
+        callbacks=[keras.callbacks.TerminateOnNaN()],
+        verbose=0,
+    )
+
+
+def report(tuner: keras_tuner.Tuner, hyper_model: DenoisingHyperModel, folder: Path) -> None:
+    """Write the table of trials, its picture, and the best trial for training."""
+    objective = tuner.oracle.objective.name
+    table = search.rows(tuner.oracle)
+    search.save_rows(folder / TABLE, table)
+    best = search.best_trial(tuner.oracle)
+    data_display.save_figure(trial_figures.parallel_coordinates(table, objective), folder / PICTURE)
+    hyperparameters.save(
+        folder / BEST,
+        hyper_model,
+        search.values_of(best),
+        trial=best.trial_id,
+        trials=len(table),
+        **{objective: best.score},
+    )
+    print(f"Best: trial {best.trial_id}, {objective} {best.score:.5g}")
+    print(f"Saved {folder / BEST}, {TABLE} and {PICTURE}; train it with")
+    print(
+        f"  python main.py --mode training --model {hyper_model.name} "
+        f"--hyperparameters {folder / BEST}"
+    )
