@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import scipy.fft
 import soxr
 
 import data_tools
@@ -298,7 +297,7 @@ class FrameDenoiser(Denoiser):
         """Rows of the next frames, as far as no later frame touches them."""
         hop = self._audio.hop_length_fft
         noisy, clean = self._spectra(n_frames)
-        frames = scipy.fft.irfft(np.swapaxes(clean, -1, -2), n=self._audio.n_fft, axis=-1)
+        frames = np.fft.irfft(np.swapaxes(clean, -1, -2), n=self._audio.n_fft, axis=-1)
         shares = self._noise_shares(noisy, clean)[..., np.newaxis] * self._window**2
         weight = np.broadcast_to(self._window**2, (1, n_frames, self._audio.n_fft))
         total = data_tools.overlap_add(np.concatenate([frames * self._window, shares, weight]), hop)
@@ -315,7 +314,7 @@ class FrameDenoiser(Denoiser):
         sound = self._sound[:, : self._span(n_frames)]
         frames = np.lib.stride_tricks.sliding_window_view(sound, self._audio.n_fft, axis=-1)
         frames = frames[:, :: self._audio.hop_length_fft] * self._window
-        noisy = np.swapaxes(scipy.fft.rfft(frames, axis=-1), -1, -2)
+        noisy = np.swapaxes(np.fft.rfft(frames, axis=-1), -1, -2)
         spectra = self._features.encode(noisy)
         outputs = []
         for channel, state in enumerate(self._states):

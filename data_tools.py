@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import scipy.fft
 import soundfile
 import soxr
 
@@ -244,7 +243,7 @@ def stft(waveform: np.ndarray, config: AudioConfig) -> np.ndarray:
     padded = np.pad(waveform.astype(np.float32, copy=False), padding)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft, axis=-1)
     frames = frames[..., : (n_frames - 1) * hop + 1 : hop, :]
-    spectrum = scipy.fft.rfft(frames * stft_window(config.window, n_fft), axis=-1)
+    spectrum = np.fft.rfft(frames * stft_window(config.window, n_fft), axis=-1)
     return np.swapaxes(spectrum, -1, -2)
 
 
@@ -260,7 +259,7 @@ def istft(spectrogram: np.ndarray, config: AudioConfig, n_samples: int) -> np.nd
         float32 (..., n_samples).
     """
     window = stft_window(config.window, config.n_fft)
-    frames = scipy.fft.irfft(np.swapaxes(spectrogram, -1, -2), n=config.n_fft, axis=-1)
+    frames = np.fft.irfft(np.swapaxes(spectrogram, -1, -2), n=config.n_fft, axis=-1)
     return _weighted_overlap_add(frames * window, config, n_samples)
 
 
