@@ -35,6 +35,9 @@ benchmark: $(VENV)/.installed-test
 	$(RUN) benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000 \
 		--command 'make benchmark CLEAN=clean NOISY=noisy EVERY=$(EVERY)'
 
+benchmark-prediction: $(VENV)/.installed-test
+	$(RUN) benchmarks/prediction.py
+
 $(VENV)/.installed: requirements.txt requirements-predict.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is older than 3.11: make PYTHON=python3.11")'
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
