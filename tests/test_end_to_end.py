@@ -136,3 +136,17 @@ def test_there_is_nothing_to_resume(training_command, run_main, folder):
     assert outcome.code == 1
     assert "No interrupted training to resume" in outcome.err
     assert not (folder / "runs" / "never_started").exists()
+
+
+def test_evaluation_scores_what_was_trained(folder, trained, run_main):
+    outcome = run_main(
+        *("--mode", "evaluation", "--clean_dir", NOISY[0].parent.parent / "clean"),
+        *("--noisy_dir", NOISY[0].parent, "--metrics", "si_sdr,stoi", "--systems", "wiener"),
+        *("--weights_folder", trained.parent, "--name_model", trained.name),
+        *("--report_dir", folder / "report", "--no-measure_cost", "--worst", "1"),
+    )
+    assert outcome.code == 0
+    report = (folder / "report" / "report.md").read_text()
+    for system in ("noisy", "wiener", trained.name):
+        assert system in report.lower()
+        assert system in outcome.out.lower()
