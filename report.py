@@ -33,7 +33,7 @@ def markdown(summary: Summary) -> str:
         about(summary["about"]),
         *(f"## {title}\n\n{table}" for title, table in score_tables(summary)),
         device_quality(summary),
-        f"## Cost\n\n{cost_table(summary['cost'])}",
+        f"## Cost\n\n{cost_table(summary['cost'])}" if summary["cost"] else "",
         *breakdowns(summary),
         left_out(summary),
     ]
@@ -120,17 +120,19 @@ def device_quality(summary: Summary) -> str:
 
 
 def cost_table(cost: dict[str, dict[str, Any]]) -> str:
-    """What each system costs."""
+    """What each system costs; the noisy input and folders of results have no row."""
     rows = [
-        [
-            label(system),
-            *("-" if figures[key] is None else show(figures[key]) for key, show in used),
-        ]
-        for used in [[(key, show) for key, (_, show) in COST_COLUMNS.items()]]
+        [label(system), *(cost_cell(figures, key) for key in COST_COLUMNS)]
         for system, figures in cost.items()
         if any(value is not None for value in figures.values())
     ]
     return table(["system", *(heading for heading, _ in COST_COLUMNS.values())], rows)
+
+
+def cost_cell(figures: dict[str, Any], key: str) -> str:
+    """One figure of a cost for people."""
+    value = figures.get(key)
+    return "-" if value is None else COST_COLUMNS[key][1](value)
 
 
 def breakdowns(summary: Summary) -> list[str]:

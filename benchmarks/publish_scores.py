@@ -1,0 +1,107 @@
+"""Turn the reports of evaluations into RESULTS.json, RESULTS.md and the README's tables.
+
+    python benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000 \
+        --command "make benchmark CLEAN=clean NOISY=noisy"
+
+Without reports, the Markdown is written anew from RESULTS.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+import report  # noqa: E402
+from data_tools import replacing  # noqa: E402
+from score_summary import COLUMNS  # noqa: E402
+
+RESULTS = REPOSITORY / "benchmarks" / "RESULTS.json"
+README = REPOSITORY / "README.md"
+MARKS = ("<!-- scores:begin -->", "<!-- scores:end -->")
+README_METRICS = (
+    *("pesq_wb", "pesq_nb", "stoi", "si_sdr", "dnsmos_ovrl"),
+    *("spectrogram_mse", "spectrogram_ssim"),
+)
+README_COSTS = ("real_time_factor", "parameters", "macs_per_s")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read the reports, write the results and what is made of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("reports", nargs="*", type=Path, help="folders of evaluations")
+    parser.add_argument("--command", default="", help="what made them")
+    options = parser.parse_args(argv)
+    if options.reports:
+        summaries = [json.loads((path / "report.json").read_text()) for path in options.reports]
+        _write(RESULTS, json.dumps(results_of(summaries, options.command), indent=1) + "\n")
+    results = json.loads(RESULTS.read_text())
+    _write(RESULTS.with_suffix(".md"), results_markdown(results))
+    _write(README, with_scores(README.read_text(), readme_scores(results)))
+
+
+def results_of(summaries: list[dict[str, Any]], command: str) -> list[dict[str, Any]]:
+    """Summaries with the command that others can repeat, without the folders of this machine."""
+    return [
+        summary | {"about": summary["about"] | {"command": command or summary["about"]["command"]}}
+        for summary in summaries
+    ]
+
+
+def results_markdown(results: list[dict[str, Any]]) -> str:
+    """RESULTS.md: the whole report of every run."""
+    return "\n".join(report.markdown(summary) for summary in results)
+
+
+def readme_scores(results: list[dict[str, Any]]) -> str:
+    """The README's scores: one table for each run."""
+    return "\n\n".join(_readme_table(summary) for summary in results)
+
+
+def _readme_table(summary: dict[str, Any]) -> str:
+    """What was measured on what, and a row for each system."""
+    facts, scores, cost = summary["about"], summary["scores"], summary["cost"]
+    metrics = [name for name in README_METRICS if any(name in each for each in scores.values())]
+    shown = [key for key in README_COSTS if any(each.get(key) for each in cost.values())]
+    headings = [COLUMNS[name].label for name in metrics]
+    headings += [report.COST_COLUMNS[key][0] for key in shown]
+    rows = [
+        [
+            report.label(system),
+            *(_mean(means.get(name), name) for name in metrics),
+            *(report.cost_cell(cost.get(system, {}), key) for key in shown),
+        ]
+        for system, means in scores.items()
+    ]
+    text = (
+        f"{facts['pairs']}, {facts['files']} pairs at {facts['rate']} Hz, {facts['date']}, "
+        f"{facts['machine']}; `{facts['command']}`:"
+    )
+    return f"{text}\n\n{report.table(['system', *headings], rows)}"
+
+
+def _mean(mean: dict[str, Any] | None, metric: str) -> str:
+    """A mean without its interval, which RESULTS.md has."""
+    return "-" if mean is None else f"{mean['mean']:.{COLUMNS[metric].digits}f}"
+
+
+def with_scores(readme: str, scores: str) -> str:
+    """The README with the text between its marks replaced."""
+    before, rest = readme.split(MARKS[0])
+    _, after = rest.split(MARKS[1])
+    return f"{before}{MARKS[0]}\n{scores}\n{MARKS[1]}{after}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text wholly or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
