@@ -182,19 +182,27 @@ class Features:
             target = self._scale_magnitude(clean_db)
         return target.astype(np.float32)[..., np.newaxis]
 
-    def estimate(self, spectrogram: np.ndarray, output: np.ndarray) -> np.ndarray:
-        """Clean spectrogram (batch, bins, frames) that a network output stands for."""
+    def estimate(
+        self, spectrogram: np.ndarray, output: np.ndarray, max_gain: float = np.inf
+    ) -> np.ndarray:
+        """Clean spectrogram (batch, bins, frames) that a network output stands for.
+
+        Args:
+            spectrogram: the noisy one.
+            output: of the network.
+            max_gain: a magnitude is multiplied by no more than this.
+        """
         if self.representation == "complex":
             return channels_to_complex(output)
-        return spectrogram * self._split_bands(
-            self._gain(spectrogram, output[..., 0]), spectrogram.shape[-2]
-        )
+        gain = np.minimum(self._gain(spectrogram, output[..., 0]), np.float32(max_gain))
+        return spectrogram * self._split_bands(gain, spectrogram.shape[-2])
 
     def _gain(self, spectrogram: np.ndarray, output: np.ndarray) -> np.ndarray:
         """Factor of each bin or band (batch, bins, frames) that a network output stands for."""
         if self.target == "noise_db":
             noise_db = output * np.float32(self.noise_scale_db) + np.float32(self.noise_offset_db)
-            return data_tools.db_to_amplitude(-noise_db)
+            # A network that hears less than no noise is mistaken: gain stays below one.
+            return data_tools.db_to_amplitude(-np.maximum(noise_db, 0.0))
         if self.target == "mask":
             return output
         if self.target == "noise_mask":
@@ -212,12 +220,17 @@ class Features:
     def spectra(
         self, waveform: np.ndarray, network: Network, config: AudioConfig
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Noisy spectrograms (batch, bins, frames) and the clean ones that a network hears."""
+        """Noisy spectrograms (batch, bins, frames) and the clean ones that a network hears.
+
+        Noise can make a voice quieter by interference, but without its phase no network can tell
+        where: a magnitude is only ever lowered.
+        """
         spectrogram = data_tools.stft(waveform, config)
         if self.representation == "waveform":
             clean = network(waveform[..., np.newaxis])[..., 0]
             return spectrogram, data_tools.stft(clean, config)
-        return spectrogram, self.estimate(spectrogram, network(self.encode(spectrogram)))
+        output = network(self.encode(spectrogram))
+        return spectrogram, self.estimate(spectrogram, output, max_gain=1.0)
 
     def _bands(self, n_bins: int) -> np.ndarray:
         """Weights (bands, bins) of the bins in each mel band."""

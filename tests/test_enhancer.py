@@ -295,3 +295,9 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
     results = doctest.testmod(enhancer_module, extraglobs=names)
     assert results.attempted >= 6
     assert not results.failed
+
+
+def test_a_magnitude_is_never_raised(folder):
+    louder = Enhancer.load(small_networks.save_gain(folder, -12.0), threads=1)
+    sound = noise(20_000)
+    assert ratio_db(sound, louder.enhance(sound, 8000)) > 100
