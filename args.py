@@ -376,7 +376,12 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
         choices=[8000, 16000],
         help="denoise and score at this rate, Hz; by default 16000, or 8000 for recordings below",
     )
-    group.add_argument("--every", type=int, default=1, help="score every n-th pair")
+    group.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        help="score every n-th pair; mind that noises or SNRs may recur every so many files",
+    )
     group.add_argument("--limit", type=int, help="score this many pairs at the most")
     group.add_argument(
         "--pairs_csv", type=Path, help="table of the pairs: columns file, class, snr (dB)"
