@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test benchmark benchmark-data
+.PHONY: demo test benchmark benchmark-data benchmark-prediction
 
 demo: $(VENV)/.installed
 	$(RUN) main.py --plot
