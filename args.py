@@ -394,7 +394,7 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
         "--report_dir",
         type=Path,
         default=REPOSITORY / "out/evaluation",
-        help="folder of the report; an interrupted evaluation goes on there",
+        help="folder of the report; an interrupted evaluation goes on there, with the same code",
     )
     group.add_argument(
         "--worst", type=int, default=5, help="files of each system to draw and to listen to"
