@@ -2,10 +2,16 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test benchmark benchmark-data benchmark-prediction
+.PHONY: demo test benchmark benchmark-data benchmark-prediction example
 
 demo: $(VENV)/.installed
 	$(RUN) main.py --plot
+
+# The picture and the sound near the top of README.md.
+example: $(VENV)/.installed
+	$(RUN) main.py demo_data/noisy/vacuum_cleaner.wav --dir_save_prediction out/example --plot --overwrite
+	mkdir -p docs
+	cp out/example/vacuum_cleaner.* docs
 
 test: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
