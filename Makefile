@@ -30,13 +30,13 @@ PEERS ?= noisereduce,rnnoise,deepfilternet
 NARROW_BAND := --metrics pesq_nb,stoi,si_sdr,device_quality --no-measure_cost
 EVALUATE = $(RUN) main.py --mode evaluation --clean_dir "$(CLEAN)" --noisy_dir "$(NOISY)" \
 	--pairs_name "$(PAIRS)" --every $(EVERY) --jobs $(JOBS) --models all \
-	--systems spectral_subtraction,wiener --peers $(PEERS)
+	--systems spectral_subtraction,wiener
 
 benchmark: $(VENV)/.installed-test
 	@test -n "$(CLEAN)" -a -n "$(NOISY)" || \
 		{ echo 'make benchmark needs CLEAN= and NOISY=, folders of pairs'; exit 2; }
 	$(RUN) -m pip install --quiet -r requirements-peers.txt
-	$(EVALUATE) --sample_rate_evaluation 16000 --report_dir out/benchmark_16000
+	$(EVALUATE) --peers $(PEERS) --sample_rate_evaluation 16000 --report_dir out/benchmark_16000
 	$(EVALUATE) --sample_rate_evaluation 8000 --report_dir out/benchmark_8000 $(NARROW_BAND)
 	$(RUN) benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000 \
 		--command 'make benchmark CLEAN=clean NOISY=noisy EVERY=$(EVERY)'
