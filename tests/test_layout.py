@@ -79,7 +79,7 @@ def reached_on_import(name):
 def map_of_the_files():
     """Rows of README.md's map, from the ground up: a list of the names that each row stands for."""
     section = (REPOSITORY / "README.md").read_text().partition("## Map of the files")[2]
-    rows: list[set[str]] = []
+    rows = []
     for row in re.findall(r"^\| (`.*?`) \|", section.split("\n## ")[0], re.MULTILINE):
         patterns = [p.strip("`/") for p in row.split() if p.endswith((".py`", "modes/`"))]
         names = {
