@@ -1,0 +1,52 @@
+"""What the documentation says exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import args
+import registry
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("[!.]*/*.md")]
+README = (REPOSITORY / "README.md").read_text()
+
+
+def shell_commands():
+    """Arguments of every `python main.py` in the pages, up to a pipe or a redirection."""
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                for command in re.findall(r"python main\.py([^|>\n]*)", line):
+                    yield pytest.param(shlex.split(command, comments=True), id=line[:60])
+
+
+@pytest.mark.parametrize("command", list(shell_commands()))
+def test_a_documented_command_is_understood(command):
+    assert args.parse(command).mode in registry.MODES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_named_options_exist(run_main):
+    known = set(re.findall(r"--[a-z_]+", run_main("--help").out))
+    named = {option for option in re.findall(r"`(--[a-z_]+)", README) if not option.endswith("_")}
+    assert len(named) > 10
+    assert named <= known
+
+
+def test_named_requirements_exist():
+    named = set(re.findall(r"requirements[-\w]*\.txt", README))
+    assert named
+    assert not [name for name in named if not (REPOSITORY / name).is_file()]
+
+
+@pytest.mark.parametrize("name", [*registry.MODELS, *registry.MODES])
+def test_every_mode_and_model_is_in_the_readme(name):
+    assert f"`{name}`" in README
