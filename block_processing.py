@@ -19,7 +19,8 @@ from config import AudioConfig
 from features import Features, Network
 from runtime import StreamingNetwork
 
-TOP_BAND = (0.7, 0.9)  # of the Nyquist frequency that a recording and a network share
+TOP_BAND = (0.5, 0.9)  # of the Nyquist frequency that a recording and a network share
+HOLD_S = 0.03
 OVERLAP_PARTS = 4
 BATCH_WINDOWS = 8
 FRAMES_PER_RUN = 256
@@ -100,6 +101,7 @@ class Denoiser:
     ) -> None:
         self._features, self._audio = features, audio
         self._limits, self._top = limits, top
+        self._hold = round(HOLD_S * audio.sample_rate / audio.hop_length_fft)
         self._channels = channels
         self._sound = np.zeros((channels, 0), np.float32)
         self._fed = self._owed = 0
@@ -214,7 +216,7 @@ class WindowDenoiser(Denoiser):
         windows = np.concatenate([self._sound[:, s : s + self._length] for s in starts])
         noisy, clean = self._features.spectra(windows, self._network, self._audio)
         clean = self._limits.apply(noisy, clean)
-        shares = self._noise_shares(noisy, clean)
+        shares = hold(self._noise_shares(noisy, clean), self._hold, self._hold)
         rows = np.stack(
             [
                 windows,
@@ -268,6 +270,7 @@ class FrameDenoiser(Denoiser):
         self._sound = np.zeros((channels, self._lead), np.float32)
         self._window = data_tools.stft_window(audio.window, audio.n_fft)
         self._carry = np.zeros((2 * channels + 1, audio.n_fft - audio.hop_length_fft), np.float32)
+        self._shares = np.ones((channels, self._hold), np.float32)
 
     def _whole_batches(self) -> list[np.ndarray]:
         """See `Denoiser`."""
@@ -298,7 +301,7 @@ class FrameDenoiser(Denoiser):
         hop = self._audio.hop_length_fft
         noisy, clean = self._spectra(n_frames)
         frames = np.fft.irfft(np.swapaxes(clean, -1, -2), n=self._audio.n_fft, axis=-1)
-        shares = self._noise_shares(noisy, clean)[..., np.newaxis] * self._window**2
+        shares = self._held_shares(noisy, clean)[..., np.newaxis] * self._window**2
         weight = np.broadcast_to(self._window**2, (1, n_frames, self._audio.n_fft))
         total = data_tools.overlap_add(np.concatenate([frames * self._window, shares, weight]), hop)
         total[:, : self._carry.shape[1]] += self._carry
@@ -308,6 +311,12 @@ class FrameDenoiser(Denoiser):
         self._sound = self._sound[:, done:]
         self._frames_done += n_frames
         return rows
+
+    def _held_shares(self, noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
+        """Noise shares (channels, frames), held for what comes after."""
+        shares = np.concatenate([self._shares, self._noise_shares(noisy, clean)], axis=-1)
+        self._shares = shares[:, shares.shape[1] - self._hold :]
+        return hold(shares, self._hold, 0)[:, self._hold :]
 
     def _spectra(self, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Spectrograms (channels, bins, frames) of the next frames, noisy and clean."""
@@ -342,6 +351,18 @@ def noise_share(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
     before = np.square(np.abs(noisy)).sum(axis=-2)
     after = np.square(np.abs(clean)).sum(axis=-2)
     return 1.0 - np.sqrt(np.minimum((after + SILENCE_POWER) / (before + SILENCE_POWER), 1.0))
+
+
+def hold(shares: np.ndarray, before: int, after: int) -> np.ndarray:
+    """The least of each noise share (..., frames) and of its neighbours.
+
+    A sibilant begins and ends more softly in the top band than above it; what is let through there
+    is let through a little sooner and longer here.
+    """
+    padding = [(0, 0)] * (shares.ndim - 1) + [(before, after)]
+    padded = np.pad(shares, padding, constant_values=1.0)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, before + after + 1, axis=-1)
+    return windows.min(axis=-1)
 
 
 def mirror(sound: np.ndarray, before: int, after: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from enhancer import Enhancer
 from errors import UsageError, UserError
 from levels import LevelMeter
 
+SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "model_unet"
 RATES = (1000, 8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000)
 DTYPES = (np.float16, np.float32, np.float64, np.int8, np.uint8, np.int16, np.int32, np.int64)
 
@@ -41,6 +43,11 @@ def gate(folder):
 def causal(folder):
     """Its output depends on the frame before, through its state."""
     return Enhancer.load(small_networks.save_stream(folder, 0.5), threads=1)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return Enhancer.load(SHIPPED, threads=1)
 
 
 def noise(n_samples, seed=0, level=0.1, channels=None):
@@ -301,3 +308,34 @@ def test_a_magnitude_is_never_raised(folder):
     louder = Enhancer.load(small_networks.save_gain(folder, -12.0), threads=1)
     sound = noise(20_000)
     assert ratio_db(sound, louder.enhance(sound, 8000)) > 100
+
+
+class TestShippedNetwork:
+    """The U-Net of weights/, at 8 kHz, on recordings of 48 kHz."""
+
+    rate = 48_000
+
+    def test_a_tone_of_12_khz_in_noise_without_speech_falls(self, shipped):
+        tone = 0.02 * np.sin(2 * np.pi * 12_000 * np.arange(2 * self.rate) / self.rate)
+        enhanced = shipped.enhance(noise(len(tone), level=0.02) + tone, self.rate)
+        before, after = (level_db(band(x, self.rate, 11_900, 12_100)) for x in (tone, enhanced))
+        assert after < before - 10.0
+
+    def test_sibilance_of_speech_falls_less_than_its_pauses(self, shipped, speech):
+        clean = speech(self.rate, 3.0)
+        noisy = clean + noise(len(clean)) * np.float32(2 * np.sqrt(np.mean(clean**2)))
+        frames = [
+            np.square(band(x, self.rate, 5000, 7900)).reshape(-1, 960).mean(axis=1)
+            for x in (clean, noisy, shipped.enhance(noisy, self.rate))
+        ]
+        hissing = frames[0] > np.quantile(frames[0], 0.9)
+        pause = frames[0] < np.quantile(frames[0], 0.3)
+        lost_db = 10 * np.log10(frames[0][hissing].mean() / frames[2][hissing].mean())
+        fallen_db = 10 * np.log10(frames[1][pause].mean() / frames[2][pause].mean())
+        assert lost_db < 3.0
+        assert fallen_db > 3.0
+
+    def test_the_number_of_threads_leaves_no_trace(self, shipped):
+        sound = noise(40_000)
+        double = Enhancer.load(SHIPPED, threads=2)
+        assert np.array_equal(shipped.enhance(sound, 8000), double.enhance(sound, 8000))
