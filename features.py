@@ -201,8 +201,7 @@ class Features:
         """Factor of each bin or band (batch, bins, frames) that a network output stands for."""
         if self.target == "noise_db":
             noise_db = output * np.float32(self.noise_scale_db) + np.float32(self.noise_offset_db)
-            # A network that hears less than no noise is mistaken: gain stays below one.
-            return data_tools.db_to_amplitude(-np.maximum(noise_db, 0.0))
+            return data_tools.db_to_amplitude(-noise_db)
         if self.target == "mask":
             return output
         if self.target == "noise_mask":
