@@ -50,8 +50,12 @@ class Resampler:
         return nothing if self._same else self._run(nothing, last=True)
 
     def _run(self, block: np.ndarray, last: bool) -> np.ndarray:
-        """One call of soxr, which has the rows on its last axis."""
-        return self._stream.resample_chunk(np.ascontiguousarray(block.T), last=last).T
+        """One call of soxr, which has the rows on its last axis.
+
+        Row by row in memory, for numpy may round differently along strides.
+        """
+        resampled = self._stream.resample_chunk(np.ascontiguousarray(block.T), last=last)
+        return np.ascontiguousarray(resampled.T)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -348,9 +352,18 @@ def top_band(audio: AudioConfig, rate: int) -> slice:
 
 def noise_share(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
     """How much of the amplitude of a band (..., bins, frames) was taken as noise, 0..1."""
-    before = np.square(np.abs(noisy)).sum(axis=-2)
-    after = np.square(np.abs(clean)).sum(axis=-2)
+    before, after = band_power(noisy), band_power(clean)
     return 1.0 - np.sqrt(np.minimum((after + SILENCE_POWER) / (before + SILENCE_POWER), 1.0))
+
+
+def band_power(spectrogram: np.ndarray) -> np.ndarray:
+    """Sum of the power over bins, (..., frames).
+
+    Squares of the parts and a sum in double precision: numpy's magnitude of complex numbers may
+    round differently from one place in memory to another.
+    """
+    real, imaginary = spectrogram.real.astype(np.float64), spectrogram.imag.astype(np.float64)
+    return (real**2 + imaginary**2).sum(axis=-2).astype(np.float32)
 
 
 def hold(shares: np.ndarray, before: int, after: int) -> np.ndarray:
