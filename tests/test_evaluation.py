@@ -141,7 +141,10 @@ def test_two_processes_give_the_rows_of_one(folders, evaluate):
     (folders / "report" / "rows.jsonl").unlink()
     outcome, shared = evaluate(*options, "--jobs", 2)
     assert outcome.code == 0, outcome.err
-    assert shared["scores"] == alone["scores"]
+    for system, scores in alone["scores"].items():
+        for name, value in scores.items():
+            # The number of threads may change the order of a sum.
+            assert shared["scores"][system][name] == pytest.approx(value, rel=1e-9)
 
 
 def test_interrupted_evaluation_goes_on_where_it_was(folders, evaluate, monkeypatch):

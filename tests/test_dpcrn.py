@@ -1,0 +1,137 @@
+"""The streaming network: its loss, its causality, and its ONNX graph against Keras."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import keras_tuner
+import numpy as np
+import onnxruntime
+import pytest
+
+import data_tools
+import features
+import losses
+import model_dpcrn
+import spectral_ops
+
+SMALL = {"channels": 16, "core_channels": 16, "core_bands": 16, "core_blocks": 2}
+N_FRAMES = 14
+
+
+@pytest.fixture(scope="module")
+def hyper_model():
+    return model_dpcrn.DPCRN()
+
+
+@pytest.fixture(scope="module")
+def network(hyper_model):
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(SMALL)
+    model = hyper_model.network(hp)
+    rng = np.random.default_rng(0)
+    # Biases are zero in a new network, which would hide a mistake in them.
+    model.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in model.get_weights()])
+    return model
+
+
+@pytest.fixture(scope="module")
+def session(hyper_model, network):
+    graph = hyper_model.onnx_graph(network).SerializeToString()
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="module")
+def spectrum(hyper_model):
+    rng = np.random.default_rng(1)
+    waveform = 0.05 * rng.standard_normal((1, (N_FRAMES - 1) * hyper_model.audio.hop_length_fft))
+    return features.complex_to_channels(data_tools.stft(waveform, hyper_model.audio))
+
+
+def state_of(session):
+    return {
+        value.name: np.zeros(value.shape, np.float32)
+        for value in session.get_inputs()
+        if value.name.startswith("state_")
+    }
+
+
+def run(session, spectrum, state):
+    names = [value.name for value in session.get_outputs()]
+    outputs = dict(zip(names, session.run(None, {"spectrum": spectrum, **state}), strict=True))
+    enhanced = outputs.pop("enhanced")
+    return enhanced, {name.removeprefix("next_"): value for name, value in outputs.items()}
+
+
+def error_db(estimate, reference):
+    return 20 * np.log10(np.linalg.norm(estimate - reference) / np.linalg.norm(reference) + 1e-20)
+
+
+def test_default_network_keeps_to_its_size(hyper_model):
+    assert hyper_model.network(keras_tuner.HyperParameters()).count_params() <= 250_000
+
+
+def test_onnx_graph_equals_keras(network, session, spectrum):
+    expected = keras.ops.convert_to_numpy(network(spectrum))
+    enhanced, _ = run(session, spectrum, state_of(session))
+    assert enhanced.shape == spectrum.shape
+    assert error_db(enhanced, expected) < -100
+
+
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_streaming_equals_batch(session, spectrum, chunk):
+    whole, _ = run(session, spectrum, state_of(session))
+    state, parts = state_of(session), []
+    for begin in range(0, N_FRAMES, chunk):
+        part, state = run(session, spectrum[:, begin : begin + chunk], state)
+        parts.append(part)
+    assert error_db(np.concatenate(parts, axis=1), whole) < -100
+
+
+def test_network_is_causal(network, spectrum):
+    changed = spectrum.copy()
+    changed[:, 8:] *= -3.0
+    before = keras.ops.convert_to_numpy(network(spectrum))
+    after = keras.ops.convert_to_numpy(network(changed))
+    np.testing.assert_allclose(after[:, :8], before[:, :8], atol=1e-6)
+    assert np.abs(after[:, 8:] - before[:, 8:]).max() > 1e-3
+
+
+def test_one_step_of_training_lowers_the_loss(hyper_model, spectrum):
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(SMALL)
+    model = hyper_model.build(hp)
+    first = model.train_on_batch(spectrum, 0.5 * spectrum)
+    for _ in range(4):
+        last = model.train_on_batch(spectrum, 0.5 * spectrum)
+    assert last < first
+
+
+def test_spectral_ops_invert_each_other_and_agree_with_numpy(hyper_model, rng):
+    waveform = rng.standard_normal((2, 20 * 256)).astype(np.float32)
+    spectrogram = data_tools.stft(waveform, hyper_model.audio)
+    channels = features.complex_to_channels(spectrogram)
+    resynthesised = keras.ops.convert_to_numpy(spectral_ops.istft(channels, 256))
+    np.testing.assert_allclose(resynthesised[:, 256:-256], waveform, atol=1e-5)
+    again = keras.ops.convert_to_numpy(spectral_ops.stft(resynthesised, 512, 256))
+    np.testing.assert_allclose(again[:, 1:-1], channels[:, 1:-1], atol=1e-3)
+
+
+def test_loss_is_lowest_for_the_truth_and_ignores_the_common_level(hyper_model, rng):
+    waveform = 0.1 * rng.standard_normal((1, 40 * 256))
+    clean = features.complex_to_channels(data_tools.stft(waveform, hyper_model.audio))
+    noisy = clean + 0.3 * np.std(clean) * rng.standard_normal(clean.shape).astype(np.float32)
+    loss = losses.CompressedSpectrum()
+    assert float(loss(clean, clean)) < float(loss(clean, noisy))
+    assert float(loss(clean, noisy)) == pytest.approx(float(loss(4 * clean, 4 * noisy)), rel=1e-3)
+
+
+def test_si_snr_is_that_of_its_definition(rng):
+    clean = rng.standard_normal((1, 4000)).astype(np.float32)
+    estimate = clean + 0.1 * rng.standard_normal((1, 4000)).astype(np.float32)
+    target = (clean @ estimate.T) / (clean @ clean.T) * clean
+    expected = 10 * np.log10(np.sum(target**2) / np.sum((estimate - target) ** 2))
+    value = keras.ops.convert_to_numpy(losses.si_snr_db(clean, estimate))
+    np.testing.assert_allclose(value, [expected], rtol=1e-4)
+    assert float(losses.si_snr_db(np.zeros((1, 400), "float32"), estimate[:, :400])[0]) == 0.0
