@@ -23,7 +23,7 @@ import worker_pool
 from audio_files import check_regular_file
 from card import ModelCard, file_sha256
 from denoise_file import FileOptions, Progress, denoise_file, result_paths
-from denoise_summary import printable
+from denoise_summary import printable, speed
 from enhancer import Enhancer
 from errors import UserError
 from job_list import DONE, FAILED, SKIPPED, STARTED, Job, Manifest, Record
@@ -181,15 +181,15 @@ def denoise_jobs(jobs: list[Job], settings: BatchSettings, n_processes: int = 1)
             by_job[job] = record
             if record["status"] == FAILED:
                 bar.write(f"error: {printable(record['error'])}", file=sys.stderr)
-            bar.set_postfix_str(_speed(by_job.values(), bar.format_dict["elapsed"]))
+            bar.set_postfix_str(_speed_so_far(by_job.values(), bar.format_dict["elapsed"]))
             bar.update()
     return [by_job[job] for job in jobs]
 
 
-def _speed(records: Iterable[Record], seconds: float) -> str:
+def _speed_so_far(records: Iterable[Record], seconds: float) -> str:
     """How much faster than it plays a batch went so far."""
     audio_s = sum(r["audio_s"] for r in records if r["status"] == DONE)
-    return f"{audio_s / seconds:.0f}x real time" if seconds else ""
+    return f"{speed(audio_s, seconds)} real time"
 
 
 def _one_by_one(jobs: list[Job], worker: Worker) -> Iterator[tuple[Job, Record]]:
@@ -204,9 +204,8 @@ def _one_by_one(jobs: list[Job], worker: Worker) -> Iterator[tuple[Job, Record]]
 def _show_progress(bar: tqdm, done: int, total: int, rate: int) -> None:
     """Move the bar of one recording."""
     bar.total = total
-    elapsed = bar.format_dict["elapsed"]
-    if elapsed:
-        bar.set_postfix_str(f"{done / rate / elapsed:.0f}x real time", refresh=False)
+    times = speed(done / rate, bar.format_dict["elapsed"])
+    bar.set_postfix_str(f"{times} real time", refresh=False)
     bar.update(done - bar.n)
 
 

@@ -51,7 +51,7 @@ def _row(job: Job, record: Record) -> tuple[str, ...]:
     return (
         source,
         duration(record["audio_s"]),
-        f"{record['audio_s'] / max(record['seconds'], 1e-3):.0f}x",
+        speed(record["audio_s"], record["seconds"]),
         f"{record['level_in_dbfs']:.1f} -> {record['level_out_dbfs']:.1f}",
         scores,
         result + _remark(record),
@@ -79,7 +79,7 @@ def _totals(records: list[Record]) -> str:
     if not done:
         return text
     audio_s, seconds = (sum(record[key] for record in done) for key in ("audio_s", "seconds"))
-    return f"{text}: {duration(audio_s)} of sound, {audio_s / max(seconds, 1e-3):.0f}x real time"
+    return f"{text}: {duration(audio_s)} of sound, {speed(audio_s, seconds)} real time"
 
 
 def duration(seconds: float) -> str:
@@ -88,6 +88,12 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def speed(audio_s: float, seconds: float) -> str:
+    """How much faster than it plays a recording was denoised."""
+    times = audio_s / max(seconds, 1e-3)
+    return f"{times:.0f}x" if times >= 10.0 else f"{times:.1f}x"
 
 
 def save_summary(folder: Path, records: list[Record]) -> None:

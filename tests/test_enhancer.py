@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -339,3 +341,18 @@ class TestShippedNetwork:
         sound = noise(40_000)
         double = Enhancer.load(SHIPPED, threads=2)
         assert np.array_equal(shipped.enhance(sound, 8000), double.enhance(sound, 8000))
+
+    def test_keras_gives_what_onnx_gives(self, shipped):
+        sound = noise(12_000)
+        twin = Enhancer.load(SHIPPED, runtime="keras", threads=1)
+        assert ratio_db(shipped.enhance(sound, 8000), twin.enhance(sound, 8000)) > 60
+
+    def test_a_state_needs_onnx(self, causal, folder):
+        stem = small_networks.save_stream(folder, 0.25)
+        data = b"a network"
+        stem.with_name(stem.name + ".keras").write_bytes(data)
+        digest = {".keras": hashlib.sha256(data).hexdigest()}
+        card = dataclasses.replace(causal.card, sha256=digest)
+        card.save(stem.with_name(stem.name + ".json"))
+        with pytest.raises(UserError, match="use --runtime onnx"):
+            Enhancer.load(stem, runtime="keras")
