@@ -38,8 +38,7 @@ benchmark: $(VENV)/.installed-test
 	$(RUN) -m pip install --quiet -r requirements-peers.txt
 	$(EVALUATE) --peers $(PEERS) --sample_rate_evaluation 16000 --report_dir out/benchmark_16000
 	$(EVALUATE) --sample_rate_evaluation 8000 --report_dir out/benchmark_8000 $(NARROW_BAND)
-	$(RUN) benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000 \
-		--command 'make benchmark CLEAN=clean NOISY=noisy EVERY=$(EVERY)'
+	$(RUN) benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000
 
 benchmark-prediction: $(VENV)/.installed-test
 	$(RUN) benchmarks/prediction.py

@@ -1,7 +1,6 @@
 """Turn the reports of evaluations into RESULTS.json, RESULTS.md and the README's tables.
 
-    python benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000 \
-        --command "make benchmark CLEAN=clean NOISY=noisy"
+    python benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000
 
 Without reports, the Markdown is written anew from RESULTS.json.
 """
@@ -10,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,22 +35,20 @@ def main(argv: list[str] | None = None) -> None:
     """Read the reports, write the results and what is made of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reports", nargs="*", type=Path, help="folders of evaluations")
-    parser.add_argument("--command", default="", help="what made them")
     options = parser.parse_args(argv)
     if options.reports:
         summaries = [json.loads((path / "report.json").read_text()) for path in options.reports]
-        _write(RESULTS, json.dumps(results_of(summaries, options.command), indent=1) + "\n")
+        _write(RESULTS, json.dumps(list(map(published, summaries)), indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
     _write(RESULTS.with_suffix(".md"), results_markdown(results))
     _write(README, with_scores(README.read_text(), readme_scores(results)))
 
 
-def results_of(summaries: list[dict[str, Any]], command: str) -> list[dict[str, Any]]:
-    """Summaries with the command that others can repeat, without the folders of this machine."""
-    return [
-        summary | {"about": summary["about"] | {"command": command or summary["about"]["command"]}}
-        for summary in summaries
-    ]
+def published(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary whose command others can repeat: folders by their own names only."""
+    words = shlex.split(summary["about"]["command"])
+    words = [Path(word).name if Path(word).is_absolute() else word for word in words]
+    return summary | {"about": summary["about"] | {"command": shlex.join(words)}}
 
 
 def results_markdown(results: list[dict[str, Any]]) -> str:
