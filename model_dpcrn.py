@@ -210,6 +210,10 @@ class TimeGRU(layers.Layer):
             outputs.append(state)
         return ops.stack(outputs, axis=1)
 
+    def compute_output_shape(self, input_shape):
+        """See `keras.layers.Layer.compute_output_shape`; saves tracing the loop over frames."""
+        return (*input_shape[:-1], self.units)
+
     def step(self, state, projected):
         """One frame: the new state, twice."""
         inner = ops.matmul(state, self.recurrent) + self.bias[1]

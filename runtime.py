@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+import registry
 from card import ModelCard, file_sha256
 from errors import UsageError, UserError
-from registry import RUNTIMES
 
 SUFFIXES = {"onnx": ".onnx", "keras": ".keras"}
 
@@ -61,11 +61,13 @@ def network_path(stem: Path, runtime: str = "auto") -> Path:
     """The file that `load_network` reads.
 
     Raises:
-        UsageError: `runtime` is not one of `RUNTIMES`.
+        UsageError: `runtime` is not one of `registry.RUNTIMES`.
         UserError: there is no such file.
     """
-    if runtime not in RUNTIMES:
-        raise UsageError(f"`runtime` must be one of {', '.join(RUNTIMES)}. Received: {runtime}")
+    if runtime not in registry.RUNTIMES:
+        raise UsageError(
+            f"`runtime` must be one of {', '.join(registry.RUNTIMES)}. Received: {runtime}"
+        )
     names = SUFFIXES if runtime == "auto" else [runtime]
     paths = [stem.with_name(stem.name + SUFFIXES[name]) for name in names]
     for path in paths:
@@ -174,6 +176,8 @@ def _load_keras(path: Path, card: ModelCard, threads: int) -> Callable[[np.ndarr
     except ImportError as error:
         raise UserError(f"{path} needs `pip install -r requirements.txt`") from error
     _limit_keras_threads(threads)
+    # Importing a model makes the layers of its own known to Keras.
+    registry.resolve(registry.MODELS, "model", card.model)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # a damaged archive raises whatever its damage causes

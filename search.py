@@ -17,10 +17,14 @@ from typing import Any
 
 import keras_tuner
 from keras_tuner.engine import trial as trials
+from keras_tuner.src import config as keras_tuner_config
 
 from data_tools import replacing
 from errors import UsageError, UserError
 from model_base import DenoisingHyperModel
+
+# Why a trial failed is a line of the table; its traceback is in the trial's own file.
+keras_tuner_config.DEBUG = False
 
 DESCRIPTION = "search.json"
 COLUMN = 15
