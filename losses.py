@@ -225,5 +225,5 @@ def snr_db(y_true, y_pred):
     """Signal-to-noise ratio of an output against its target, dB, (batch,)."""
     axes = tuple(range(1, len(y_true.shape)))
     signal = ops.sum(ops.square(y_true), axis=axes)
-    error = ops.sum(ops.square(y_true - y_pred), axis=axes)
+    error = ops.sum(ops.square(ops.subtract(y_true, y_pred)), axis=axes)
     return 10.0 / math.log(10.0) * (ops.log(signal + 1e-8) - ops.log(error + 1e-8))
