@@ -13,6 +13,7 @@ import registry
 from command_line import CommandLine, HelpFormatter
 from config import AudioConfig
 from mixing_config import MixingConfig
+from public_corpora import PUBLIC_CORPORA
 
 REPOSITORY = Path(__file__).resolve().parent
 
@@ -43,6 +44,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_mixing_options,
         add_prediction_options,
         add_evaluation_options,
+        add_download_options,
     ):
         add_options(parser)
     return parser.parse(argv)
@@ -404,6 +406,27 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="measure speed and memory too",
+    )
+
+
+def add_download_options(parser: argparse.ArgumentParser) -> None:
+    """Options of download."""
+    group = parser.add_argument_group("download")
+    group.add_argument(
+        "--corpus",
+        type=names,
+        default=[],
+        metavar="NAME,...",
+        help=f"recordings to download: {', '.join(PUBLIC_CORPORA)}",
+    )
+    group.add_argument(
+        "--corpora_dir",
+        type=Path,
+        default=REPOSITORY / "data/corpora",
+        help="folder of downloaded recordings",
+    )
+    group.add_argument(
+        "--keep_archives", action="store_true", help="keep what was downloaded after unpacking it"
     )
 
 

@@ -15,6 +15,7 @@ MODES = {
     "prediction": "modes.prediction:run",
 }
 
+    "download": "modes.download:run",
 MODELS = {
     "unet": "model_unet:UNet",
     "dncnn": "model_dncnn:DnCNN",

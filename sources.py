@@ -37,6 +37,7 @@ FRAMES_PER_BLOCK = 10_000
 FILES_PER_TASK = 4
 FILES_WORTH_A_PROCESS = 100
 PARTS = "decoding_"
+VCTK_NAME = r"([ps]\d+)_\d+\b"
 
 GroupedFiles = Sequence[tuple[Path, str]]
 
@@ -65,7 +66,8 @@ def find_voices(folder: Path) -> list[tuple[Path, str]]:
 
     The speaker is the folder that a file lies in, relative to `folder`. Where the name of the
     folder above begins the file's name, as in LibriSpeech's `19/198/19-198-0001.flac`, it is that
-    one. A file directly in `folder` is a speaker of its own.
+    one. A file directly in `folder` is a speaker of its own, unless it is named as in VCTK and
+    VoiceBank, `p226_001.wav`.
 
     Raises:
         UserError: the folder is missing or holds no audio.
@@ -78,7 +80,8 @@ def _speaker(path: Path) -> str:
     """The speaker of a voice file, from its path below the folder of voices."""
     parents = path.parent.parts
     if not parents:
-        return path.name
+        numbered = re.match(VCTK_NAME, path.name)
+        return numbered[1] if numbered else path.name
     if len(parents) > 1 and re.match(re.escape(parents[-2]) + r"[-_]", path.name):
         parents = parents[:-1]
     return "/".join(parents)
