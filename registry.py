@@ -13,9 +13,9 @@ MODES = {
     "tuning": "modes.tuning:run",
     "evaluation": "modes.evaluation:run",
     "prediction": "modes.prediction:run",
+    "download": "modes.download:run",
 }
 
-    "download": "modes.download:run",
 MODELS = {
     "unet": "model_unet:UNet",
     "dncnn": "model_dncnn:DnCNN",
