@@ -70,6 +70,8 @@ class CommandLine(argparse.ArgumentParser):
         if unknown:
             nearest = difflib.get_close_matches(unknown[1], self._option_string_actions)
             advice = f"did you mean {' or '.join(nearest)}?" if nearest else "see --help"
+            if Path(unknown[1]).exists():
+                advice = f"for the file, write ./{unknown[1]}"
             raise UsageError(f"No option is called `{unknown[1]}`: {advice}")
         message = message.replace("'", "")
         for pattern, sentence in REWORDED.items():

@@ -10,11 +10,14 @@ python main.py --mode evaluation ...              score networks, baselines and 
 python main.py --help                             every mode and option
 """
 
+import signal
 import sys
 
 import args
 import registry
 from errors import UserError
+
+MISSING = "Python has no package {}: pip install -r requirements.txt, or -predict.txt to denoise"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,6 +29,9 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        print(f"error: {MISSING.format(error.name)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("error: stopped by the user", file=sys.stderr)
         return 130
@@ -34,4 +40,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
     sys.exit(main())

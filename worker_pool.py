@@ -46,6 +46,10 @@ def worker_pool(
     )
     try:
         yield pool
+    except (KeyboardInterrupt, GeneratorExit):
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
     except BrokenProcessPool as error:
         raise UserError(
             "A worker process was killed, perhaps for want of memory; try fewer `--workers`"

@@ -20,6 +20,13 @@ HEAVY = (
 )
 
 
+def test_a_missing_package_is_told_in_a_sentence(monkeypatch, run_main):
+    monkeypatch.setitem(sys.modules, "modes.prediction", None)
+    outcome = run_main("a.wav")
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: Python has no package modes.prediction: pip install")
+
+
 def test_help_imports_nothing_heavy():
     program = (
         "import sys, main\n"
