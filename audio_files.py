@@ -21,6 +21,7 @@ import soundfile
 import data_tools
 from errors import UsageError, UserError
 from registry import FORMATS
+from reproducible import make_reproducible
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".3gp", ".ts", ".mpg", ".mpeg")
 SOUND_SUFFIXES = (".m4a", ".m4b", ".aac", ".mka", ".wma", ".amr", ".ac3")
@@ -37,9 +38,14 @@ RAW_SUBTYPES = {
     "f64": "DOUBLE",
 }
 PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+# What PyAV decodes to as libsndfile stores it, by codec or else by sample type; the rest is lossy.
+CODEC_SUBTYPES = {"pcm_s32le": "PCM_32", "pcm_f32le": "FLOAT", "pcm_f64le": "DOUBLE"}
+DECODED_SUBTYPES = {"s32": "PCM_24"}
 BLOCK_VALUES = 2**20
 LARGEST_WAV = 2**32 - 2**16
 PROBE_BYTES = 2**16
+SYSTEM_ERROR = 2  # libsndfile's code for what the operating system refused
+WRITE_FRAMES = 2**16  # Vorbis takes a block's size from the stack
 OWN_TAGS = ("title", "artist", "album", "comment", "date", "genre", "copyright", "tracknumber")
 
 
@@ -59,12 +65,13 @@ class RawFormat:
 
     @classmethod
     def parse(cls, text: str) -> RawFormat:
-        """Read `TYPE,RATE[,CHANNELS]`, as in `s16,48000,2`; little-endian.
+        """Read `TYPE,RATE[,CHANNELS]`, as in `s16,48000,2`; little-endian, as in `s16le` too.
 
         Raises:
             UsageError: the text is something else.
         """
         name, *numbers = text.split(",")
+        name = name.removesuffix("le")
         if name in RAW_SUBTYPES and len(numbers) in (1, 2) and all(n.isdecimal() for n in numbers):
             rate, channels = (*map(int, numbers), 1)[:2]
             if rate and channels:
@@ -251,11 +258,21 @@ def _container_format(path: Path) -> tuple[SoundFormat, int | None]:
             stream = container.streams.audio[0]
             tags = {k.lower(): v for k, v in container.metadata.items()}
             seconds = container.duration and container.duration / av.time_base
-            return SoundFormat(
-                stream.rate, stream.channels, tags={k: tags[k] for k in OWN_TAGS if k in tags}
-            ), seconds and round(seconds * stream.rate)
+            sound_format = SoundFormat(
+                stream.rate,
+                stream.channels,
+                subtype=_decoded_subtype(stream),
+                tags={k: tags[k] for k in OWN_TAGS if k in tags},
+            )
+            return sound_format, seconds and round(seconds * stream.rate)
     except av.error.FFmpegError as error:
         raise _unreadable(path, error) from error
+
+
+def _decoded_subtype(stream: Any) -> str:
+    """The sample type that loses nothing of a lossless sound in a container; else empty."""
+    by_type = DECODED_SUBTYPES.get(stream.format.packed.name, "")
+    return CODEC_SUBTYPES.get(stream.codec_context.name, by_type)
 
 
 def output_suffix(source: Path, raw: RawFormat | None, wanted: str | None) -> str:
@@ -286,7 +303,7 @@ def output_format(path: Path, source: SoundFormat, n_samples: int) -> SoundForma
         n_samples: expected length; a wav beyond 4 GB becomes RF64.
 
     Raises:
-        UserError: libsndfile cannot write that suffix.
+        UserError: libsndfile cannot write that suffix, or not so much.
     """
     if source.container == "RAW" and path.suffix.lower().lstrip(".") not in FORMATS:
         return source
@@ -299,8 +316,13 @@ def output_format(path: Path, source: SoundFormat, n_samples: int) -> SoundForma
     elif not subtype or not soundfile.check_format(container, subtype):
         subtype = _nearest_subtype(container, subtype)
     bits = {**PCM_BITS, "DOUBLE": 64}.get(subtype, 32)
-    if container in ("WAV", "WAVEX") and n_samples * source.channels * bits // 8 > LARGEST_WAV:
-        container = "RF64"
+    if n_samples * source.channels * bits // 8 > LARGEST_WAV:
+        if container in ("AIFF", "AU"):
+            raise UserError(
+                f"{path} would be larger than the 4 GB that {path.suffix} files hold; "
+                "use --format rf64, w64, caf or flac"
+            )
+        container = "RF64" if container in ("WAV", "WAVEX") else container
     return dataclasses.replace(source, container=container, subtype=subtype)
 
 
@@ -327,6 +349,11 @@ class Writer:
 
     def write(self, block: np.ndarray) -> None:
         """Append a block (channels, samples)."""
+        for begin in range(0, block.shape[1], WRITE_FRAMES):
+            self._write(block[:, begin : begin + WRITE_FRAMES])
+
+    def _write(self, block: np.ndarray) -> None:
+        """Append a block that no encoder finds too long."""
         if self._bits is None:
             self._file.write(block.T)
             return
@@ -347,14 +374,7 @@ def writing(path: Path, sound_format: SoundFormat) -> Iterator[Writer]:
     """
     with data_tools.replacing(path) as temporary:
         try:
-            with soundfile.SoundFile(
-                _native_name(temporary),
-                "w",
-                sound_format.sample_rate,
-                sound_format.channels,
-                sound_format.subtype,
-                format=sound_format.container,
-            ) as file:
+            with _create(temporary, path, sound_format) as file:
                 for name, text in sound_format.tags.items():
                     with contextlib.suppress(soundfile.SoundFileError, AttributeError):
                         setattr(file, name, text)
@@ -362,6 +382,21 @@ def writing(path: Path, sound_format: SoundFormat) -> Iterator[Writer]:
         except soundfile.SoundFileError:
             _try_to_append(temporary)
             raise
+        make_reproducible(temporary)
+
+
+def _create(temporary: Path, path: Path, sound_format: SoundFormat) -> soundfile.SoundFile:
+    """A new file in libsndfile, which becomes `path`."""
+    rate, channels = sound_format.sample_rate, sound_format.channels
+    kind = {"subtype": sound_format.subtype, "format": sound_format.container}
+    try:
+        return soundfile.SoundFile(_native_name(temporary), "w", rate, channels, **kind)
+    except soundfile.LibsndfileError as error:
+        if error.code == SYSTEM_ERROR:
+            raise
+        raise UserError(
+            f"Cannot write {path}: {path.suffix} takes no {channels} channels at {rate} Hz"
+        ) from error
 
 
 def _try_to_append(path: Path) -> None:
