@@ -10,11 +10,13 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import multiprocessing
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -22,13 +24,13 @@ import runtime
 import worker_pool
 from audio_files import check_regular_file
 from card import ModelCard, file_sha256
-from denoise_file import FileOptions, Progress, denoise_file, result_paths
+from denoise_file import FileOptions, Progress, check_replaceable, denoise_file, result_paths
 from denoise_summary import printable, speed
 from enhancer import Enhancer
 from errors import UserError
 from job_list import DONE, FAILED, SKIPPED, STARTED, Job, Manifest, Record
 
-FILE_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,15 +96,19 @@ class Worker:
             return self._denoise(job, manifest, progress)
         except UserError as error:
             record = failure(job, str(error))
+        except OSError as error:
+            record = failure(job, f"Cannot denoise {job.source}: {error.strerror or error}")
         except Exception as error:  # whatever one file does to a decoder, the others go on
             record = failure(job, f"Cannot denoise {job.source}: {type(error).__name__}: {error}")
-        with contextlib.suppress(UserError):
-            manifest.append(record)
+        if job.root.is_dir():
+            with contextlib.suppress(UserError):
+                manifest.append(record)
         return record
 
     def _denoise(self, job: Job, manifest: Manifest, progress: Progress | None) -> Record:
         """See `denoise`; an error ends it."""
         check_regular_file(job.source)
+        check_replaceable(job.target, job.source, self._settings.file_options)
         record: Record = {
             "output": job.name,
             "input": str(job.source),
@@ -175,15 +181,36 @@ def denoise_jobs(jobs: list[Job], settings: BatchSettings, n_processes: int = 1)
     else:
         settings.load()  # one sentence now instead of one from each process
         records = _in_processes(jobs, settings, min(n_processes, len(jobs)))
-    by_job = {}
-    with tqdm(total=len(jobs), desc="recordings", unit="file", disable=None) as bar:
+    by_job: dict[Job, Record] = {}
+    sizes = {job: _file_size(job.source) for job in jobs}
+    bytes_in_all = sum(sizes.values())
+    with tqdm(
+        total=bytes_in_all, desc="recordings", disable=None, bar_format=BAR, smoothing=0
+    ) as bar:
         for job, record in records:
             by_job[job] = record
             if record["status"] == FAILED:
                 bar.write(f"error: {printable(record['error'])}", file=sys.stderr)
-            bar.set_postfix_str(_speed_so_far(by_job.values(), bar.format_dict["elapsed"]))
-            bar.update()
+            if record["status"] == SKIPPED:
+                bar.total -= sizes[job]  # or what is left would seem as fast as that
+            else:
+                bar.update(sizes[job])
+            _show_batch(bar, by_job, len(jobs))
     return [by_job[job] for job in jobs]
+
+
+def _file_size(path: Path) -> int:
+    """Bytes of a recording, as far as they can be told."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _show_batch(bar: tqdm, by_job: dict[Job, Record], n_jobs: int) -> None:
+    """Say how many recordings are done, and how fast it went."""
+    bar.set_description_str(f"{len(by_job)} of {n_jobs} recordings", refresh=False)
+    bar.set_postfix_str(_speed_so_far(by_job.values(), bar.format_dict["elapsed"]))
 
 
 def _speed_so_far(records: Iterable[Record], seconds: float) -> str:
@@ -195,10 +222,14 @@ def _speed_so_far(records: Iterable[Record], seconds: float) -> str:
 def _one_by_one(jobs: list[Job], worker: Worker) -> Iterator[tuple[Job, Record]]:
     """Jobs and their records, done in this process."""
     for job in jobs:
-        name = printable(job.source.name)
-        with tqdm(desc=name, disable=None, leave=False, position=1, bar_format=FILE_BAR) as bar:
-            record = worker.denoise(job, functools.partial(_show_progress, bar))
-        yield job, record
+        yield job, _with_bar(worker, job, line=1)
+
+
+def _with_bar(worker: Worker, job: Job, line: int) -> Record:
+    """Do one job, with a bar of its own on a line below the batch's."""
+    name = printable(job.source.name)
+    with tqdm(desc=name, disable=None, leave=False, position=line, bar_format=BAR) as bar:
+        return worker.denoise(job, functools.partial(_show_progress, bar))
 
 
 def _show_progress(bar: tqdm, done: int, total: int, rate: int) -> None:
@@ -238,7 +269,10 @@ def _through_pool(
         BrokenProcessPool: one of them died.
     """
     died = False
-    with worker_pool.worker_pool(n_processes, _start_worker, settings) as pool:
+    context = multiprocessing.get_context("spawn")
+    tqdm.set_lock(context.RLock())
+    arguments = settings, tqdm.get_lock(), context.Value("i", 0)
+    with worker_pool.worker_pool(n_processes, _start_worker, *arguments) as pool:
         futures = {pool.submit(_work, job): job for job in jobs}
         for future in concurrent.futures.as_completed(futures):
             died = died or isinstance(future.exception(), BrokenProcessPool)
@@ -248,14 +282,19 @@ def _through_pool(
         raise BrokenProcessPool
 
 
-_process_worker: list[Worker] = []
+_process_worker: list[tuple[Worker, int]] = []
 
 
-def _start_worker(settings: BatchSettings) -> None:
-    """Prepare a new process."""
-    _process_worker.append(Worker(settings))
+def _start_worker(settings: BatchSettings, terminal: Any, started: Any) -> None:
+    """Prepare a new process: its worker, and the line on the terminal that is its own."""
+    tqdm.set_lock(terminal)
+    with started.get_lock():
+        started.value += 1
+        line = started.value
+    _process_worker.append((Worker(settings), line))
 
 
 def _work(job: Job) -> Record:
     """Do one job in a process of the pool."""
-    return _process_worker[0].denoise(job)
+    worker, line = _process_worker[0]
+    return _with_bar(worker, job, line)

@@ -111,8 +111,7 @@ def denoise_file(
         UserError: the recording cannot be read or denoised, or the output cannot be written.
     """
     options = options or FileOptions()
-    for path in result_paths(target, options):
-        _check_replaceable(path, source)
+    check_replaceable(target, source, options)
     recording = Recording(source, options.raw)
     n_samples, active_rms = _survey(recording, options)
     rate, channels = recording.format.sample_rate, len(active_rms)
@@ -144,14 +143,17 @@ def denoise_file(
     )
 
 
-def _check_replaceable(path: Path, source: Path) -> None:
-    """Refuse a result that would take the place of the recording, of a folder or of a device."""
-    if not path.exists():
-        return
-    if path.samefile(source):
-        raise UserError(f"{path} is the recording itself; choose another folder or --suffix")
-    if not path.is_file():
-        raise UserError(f"Cannot write {path}: it is not a file")
+def check_replaceable(target: Path, source: Path, options: FileOptions) -> None:
+    """Refuse results that would take the place of the recording, of a folder or of a device.
+
+    Raises:
+        UserError: one of them would.
+    """
+    for path in filter(Path.exists, result_paths(target, options)):
+        if path.samefile(source):
+            raise UserError(f"{path} is the recording itself; choose another folder or --suffix")
+        if not path.is_file():
+            raise UserError(f"Cannot write {path}: it is not a file")
 
 
 def _dbfs(rms: np.ndarray) -> float:

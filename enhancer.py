@@ -37,7 +37,6 @@ from errors import UsageError
 MIN_RATE, MAX_RATE = 1000, 768_000
 MAX_CHANNELS = 64
 BLOCK_S = 10
-STEM_SUFFIXES = (".onnx", ".keras", ".json")
 
 
 class Enhancer:
@@ -77,10 +76,9 @@ class Enhancer:
             UserError: there is no such network, or its files do not belong together.
         """
         limits = checked_limits(strength, max_attenuation_db)
-        stem = Path(stem)
-        stem = stem.with_suffix("") if stem.suffix in STEM_SUFFIXES else stem
+        stem = runtimes.network_stem(Path(stem))
         runtimes.network_path(stem, runtime)
-        card = ModelCard.load(stem.with_name(stem.name + ".json"))
+        card = ModelCard.load(stem.with_name(stem.name + runtimes.CARD_SUFFIX))
         threads = threads or runtimes.available_threads()
         return cls(runtimes.load_network(stem, card, runtime, threads), card, limits)
 
@@ -165,13 +163,15 @@ class StreamingEnhancer:
         self._denoiser = _denoiser(enhancer, rate, channels, live)
         self._up = Resampler(own_rate, rate, 3 * channels)
         self._sound = np.zeros((channels, 0), np.float32)
+        self._has_ended = False
 
     def feed(self, block: np.ndarray) -> np.ndarray:
         """Take the next block; gives the denoised samples that are ready, possibly none.
 
         Raises:
-            UsageError: its shape or type is not that of the recording.
+            UsageError: its shape or type is not that of the recording, or that has ended.
         """
+        self._check_open()
         sound = channels_first(block, self._channel_axis)
         if len(sound) != self._channels:
             raise UsageError(f"Blocks must have {self._channels} channels. Received: {len(sound)}")
@@ -180,7 +180,13 @@ class StreamingEnhancer:
         return _like_input(self._mix(self._up.feed(self._changes(rows))), self._channel_axis)
 
     def flush(self) -> np.ndarray:
-        """End the recording; gives the samples that were still on their way."""
+        """End the recording; gives the samples that were still on their way.
+
+        Raises:
+            UsageError: it has ended before.
+        """
+        self._check_open()
+        self._has_ended = True
         parts = [
             self._mix(self._up.feed(self._changes(self._denoiser.feed(self._down.flush())))),
             self._mix(self._up.feed(self._changes(self._denoiser.flush()))),
@@ -189,6 +195,11 @@ class StreamingEnhancer:
         rest = np.concatenate([*parts, self._sound], axis=1)
         self._sound = self._sound[:, :0]
         return _like_input(rest, self._channel_axis)
+
+    def _check_open(self) -> None:
+        """Refuse what comes after the end."""
+        if self._has_ended:
+            raise UsageError("This recording has ended; begin another with `Enhancer.stream`")
 
     def _changes(self, rows: np.ndarray) -> np.ndarray:
         """What the network changes, what it heard, and the noise share, one below the other."""

@@ -93,11 +93,14 @@ def find_jobs(inputs: Iterable[str], destination: Destination, recursive: bool) 
         recursive: look into the folders of folders too.
 
     Raises:
-        UsageError: there is a name for one result, and more than one recording.
+        UsageError: an input is empty, or there is a name for one result and more than one
+            recording.
         UserError: a folder or pattern has no recordings.
     """
     jobs: dict[Path, Job] = {}
     for text in inputs:
+        if not text:
+            raise UsageError("An input must be a path or a pattern. Received an empty one")
         for source, parent in _expand(text, destination, recursive):
             jobs.setdefault(source.absolute(), destination.job(source, parent))
     if destination.name is not None and len(jobs) > 1:
@@ -110,19 +113,19 @@ def find_jobs(inputs: Iterable[str], destination: Destination, recursive: bool) 
 def _expand(text: str, destination: Destination, recursive: bool) -> Iterator[tuple[Path, Path]]:
     """The recordings that one input stands for, each with the folder it was found under."""
     path = Path(text)
-    if path.is_dir():
-        found = [p for p in _walk(path, recursive) if not _is_result(p, destination)]
+    if os.path.isdir(path):  # noqa: PTH112 (a name that cannot be is no folder, and no error)
+        found = [p for p in _walk(path, recursive) if not _is_result(p, path, destination)]
         if not found:
             deeper = "" if recursive else " (--recursive looks into its folders too)"
             raise UserError(f"No recordings in {path}{deeper}")
         yield from ((p, path) for p in found)
     elif not os.path.lexists(path) and glob.has_magic(text):
         matches = [Path(p) for p in sorted(glob.iglob(text, recursive=True))]  # noqa: PTH207
-        found = [p for p in matches if not p.is_dir() and not _is_result(p, destination)]
-        if not found:
-            raise UserError(f"No recordings match {text}")
         fixed = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
         parent = Path(*fixed)
+        found = [p for p in matches if not p.is_dir() and not _is_result(p, parent, destination)]
+        if not found:
+            raise UserError(f"No recordings match {text}")
         yield from ((p, parent) for p in found)
     else:
         yield path, path.parent
@@ -147,12 +150,14 @@ def _walk(folder: Path, recursive: bool) -> list[Path]:
     return sorted(found)
 
 
-def _is_result(path: Path, destination: Destination) -> bool:
-    """Whether a file that was found is a result of this or an earlier run."""
-    if destination.folder is not None:
-        return destination.folder.absolute() in path.absolute().parents
+def _is_result(path: Path, parent: Path, destination: Destination) -> bool:
+    """Whether a file that was found under `parent` is a result of this or an earlier run."""
+    folder = None if destination.folder is None else destination.folder.absolute()
+    if folder is not None and parent.absolute() in folder.parents:
+        return folder in path.absolute().parents
+    beside = folder is None or folder == parent.absolute()
     end = destination.name_end
-    return bool(end) and path.stem.endswith((end, f"{end}_noise"))
+    return beside and bool(end) and path.stem.endswith((end, f"{end}_noise"))
 
 
 def refuse_collisions(results: Iterable[tuple[Path, Path]]) -> None:
@@ -185,8 +190,11 @@ class Manifest:
         self.path = root / MANIFEST_NAME
         self._records: dict[str, Record] = {}
         self._owned: set[str] = set()
+        self._is_cut = False
         if self.path.is_file():
-            for line in self.path.read_text(errors="replace").splitlines():
+            text = self.path.read_text(errors="replace")
+            self._is_cut = bool(text) and not text.endswith("\n")
+            for line in text.splitlines():
                 self._remember(line)
 
     def _remember(self, line: str) -> None:
@@ -218,6 +226,7 @@ class Manifest:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write("\n" * self._is_cut + json.dumps(record) + "\n")
+            self._is_cut = False
         except OSError as error:
             raise UserError(f"Cannot write {self.path}: {error.strerror}") from error

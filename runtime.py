@@ -18,6 +18,7 @@ from card import ModelCard, file_sha256
 from errors import UsageError, UserError
 
 SUFFIXES = {"onnx": ".onnx", "keras": ".keras"}
+CARD_SUFFIX = ".json"
 
 State = dict[str, np.ndarray]
 
@@ -55,6 +56,11 @@ def load_network(stem: Path, card: ModelCard, runtime: str = "auto", threads: in
     if path.suffix == ".keras":
         return _load_keras(path, card, threads)
     return _load_onnx(path, card, threads)
+
+
+def network_stem(path: Path) -> Path:
+    """The path of a network without suffix, whichever of its files is named."""
+    return path.with_suffix("") if path.suffix in (*SUFFIXES.values(), CARD_SUFFIX) else path
 
 
 def network_path(stem: Path, runtime: str = "auto") -> Path:
@@ -175,7 +181,7 @@ def _load_keras(path: Path, card: ModelCard, threads: int) -> Callable[[np.ndarr
         import keras
     except ImportError as error:
         raise UserError(f"{path} needs `pip install -r requirements.txt`") from error
-    _limit_keras_threads(threads)
+    limit_keras_threads(threads)
     # Importing a model makes the layers of its own known to Keras.
     registry.resolve(registry.MODELS, "model", card.model)
     try:
@@ -186,7 +192,7 @@ def _load_keras(path: Path, card: ModelCard, threads: int) -> Callable[[np.ndarr
     return lambda batch: np.asarray(model.predict_on_batch(batch))
 
 
-def _limit_keras_threads(threads: int) -> None:
+def limit_keras_threads(threads: int) -> None:
     """Keep TensorFlow to the threads asked for, if it has not started its own yet."""
     import keras
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import args
@@ -41,9 +43,8 @@ def run(options: argparse.Namespace) -> int:
         for job in jobs
         for path in result_paths(job.target, settings.file_options)
     )
-    for folder in {job.target.parent for job in jobs}:
-        data_tools.remove_partial_files(folder)
-    records = denoise_jobs(jobs, settings, options.jobs)
+    with no_partial_files({job.target.parent for job in jobs}):
+        records = denoise_jobs(jobs, settings, options.jobs)
     if is_demo:
         for job, record in zip(jobs, records, strict=True):
             record |= improvement(job)
@@ -51,6 +52,18 @@ def run(options: argparse.Namespace) -> int:
     if options.dir_save_prediction:
         save_summary(options.dir_save_prediction, records)
     return 1 if any(record["status"] == FAILED for record in records) else 0
+
+
+@contextlib.contextmanager
+def no_partial_files(folders: set[Path]) -> Iterator[None]:
+    """Remove what killed processes left: those of an earlier run, and those of this one."""
+    for folder in folders:
+        data_tools.remove_partial_files(folder)
+    try:
+        yield
+    finally:
+        for folder in folders:
+            data_tools.remove_partial_files(folder)
 
 
 def settings_of(options: argparse.Namespace) -> BatchSettings:
@@ -66,7 +79,7 @@ def settings_of(options: argparse.Namespace) -> BatchSettings:
     checked_limits(options.strength, options.max_attenuation_db)
     threads = options.threads or runtime.available_threads()
     return BatchSettings(
-        stem=options.weights_folder / options.name_model,
+        stem=runtime.network_stem(options.weights_folder / options.name_model),
         runtime=options.runtime,
         threads=max(1, threads // options.jobs),
         strength=options.strength,

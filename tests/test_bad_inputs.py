@@ -12,8 +12,11 @@ import json
 import os
 import re
 import resource
+import shutil
 import struct
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ import soundfile
 import main
 from data_tools import PARTIAL
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 RATE = 8000
 TONE = (0.2 * np.sin(2 * np.pi * 440 * np.arange(4000) / RATE)).astype(np.float32)
 
@@ -182,6 +186,16 @@ FILES = {
 }
 
 
+def test_the_tables_are_long_enough():
+    """At least 60 files, whose names do not count twice, some of each outcome."""
+    assert len(FILES) >= 60
+    assert len({(data, name) for data, name, _ in FILES.values()}) == len(FILES)
+    refused = [sentence for *_, sentence in FILES.values() if sentence is not DENOISED]
+    assert len(refused) >= 20
+    assert len(FILES) - len(refused) >= 40
+    assert len(FILES) + len(INPUTS) + len(OPTIONS) >= 110
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_is_denoised_or_refused_in_one_sentence(name, weights, tmp_path, run_main):
     data, file_name, sentence = FILES[name]
@@ -291,6 +305,18 @@ def zero_byte(folder):
     return "a\0b.wav"
 
 
+def missing_folder(folder):
+    return folder / "nowhere" / "a.wav"
+
+
+def home_that_no_shell_expanded(folder):
+    return "~/a.wav"
+
+
+def name_too_long(folder):
+    return folder / ("n" * 300 + ".wav")
+
+
 INPUTS = {
     missing_file: "No such file",
     missing_pattern: "No recordings match",
@@ -302,13 +328,43 @@ INPUTS = {
     link_loop: "Cannot read .*b.wav",
     broken_link: "No such file",
     zero_byte: "Cannot read",
+    missing_folder: "No such file",
+    home_that_no_shell_expanded: "No such file",
+    name_too_long: "File name too long",
 }
 
 
 @pytest.mark.parametrize("make", INPUTS, ids=lambda make: make.__name__)
-def test_an_input_that_is_no_recording_is_refused(make, weights, tmp_path, run_main):
+def test_an_input_that_is_no_recording_is_refused(make, weights, tmp_path, run_main, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     source = make(tmp_path)
     check_refusal(predict(run_main, weights, tmp_path, source), INPUTS[make], tmp_path / "out")
+    beside = run_main(f"--weights_folder={weights.parent}", f"--name_model={weights.name}", source)
+    check_refusal(beside, INPUTS[make], tmp_path / "out")
+    assert not (tmp_path / "nowhere").exists()
+    assert not (tmp_path / "~").exists()
+
+
+def test_an_empty_input_is_refused(weights, tmp_path, run_main):
+    outcome = predict(run_main, weights, tmp_path, "")
+    check_refusal(outcome, "must be a path or a pattern", tmp_path / "out", code=2)
+
+
+class TestALeadingDash:
+    @pytest.fixture(autouse=True)
+    def recording(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "-a.wav").write_bytes(encoded())
+
+    @pytest.mark.parametrize("arguments", [["./-a.wav"], ["--", "-a.wav"], ["*.wav"]])
+    def test_a_file_of_such_a_name_is_denoised(self, arguments, weights, tmp_path, run_main):
+        outcome = predict(run_main, weights, tmp_path, *arguments)
+        assert outcome.code == 0, outcome.err
+        check_result(tmp_path / "-a.wav", tmp_path / "out")
+
+    def test_it_is_told_apart_from_an_option(self, weights, tmp_path, run_main):
+        outcome = predict(run_main, weights, tmp_path, "-a.wav")
+        check_refusal(outcome, r"for the file, write \./-a\.wav", tmp_path / "out", code=2)
 
 
 OPTIONS = {
@@ -349,14 +405,22 @@ def test_a_start_beyond_the_end_is_refused(weights, tmp_path, recording, run_mai
     check_refusal(outcome, "No samples in .* from 60 s on", tmp_path / "out")
 
 
+def test_a_result_of_too_long_a_name_is_refused(weights, tmp_path, run_main):
+    source = tmp_path / ("n" * 251 + ".wav")
+    source.write_bytes(encoded())
+    outcome = run_main(f"--weights_folder={weights.parent}", f"--name_model={weights.name}", source)
+    check_refusal(outcome, ": File name too long$", tmp_path / "out")
+
+
 @pytest.mark.parametrize(
-    ("suffix", "sentence"), [("opus", "Cannot write"), ("mp3", "Cannot write")]
+    ("suffix", "channels"), [("opus", 1), ("mp3", 1), ("flac", 17), ("mp3", 17)]
 )
-def test_a_format_that_does_not_take_the_recording(suffix, sentence, weights, tmp_path, run_main):
+def test_a_format_that_does_not_take_the_recording(suffix, channels, weights, tmp_path, run_main):
     source = tmp_path / "a.wav"
-    source.write_bytes(encoded(many(17), rate=37123))
+    source.write_bytes(encoded(many(channels), rate=37123))
     outcome = predict(run_main, weights, tmp_path, source, "--format", suffix)
-    check_refusal(outcome, "Cannot write", tmp_path / "out")
+    sentence = rf"Cannot write .*a\.{suffix}: \.{suffix} takes no {channels} channels at 37123 Hz"
+    check_refusal(outcome, sentence, tmp_path / "out")
 
 
 def test_one_bad_file_does_not_stop_the_others(weights, tmp_path, recording, run_main):
@@ -426,6 +490,14 @@ def test_a_recording_named_twice_is_denoised_once(weights, tmp_path, recording, 
     assert "1 done" in outcome.out
 
 
+def without_privilege():
+    """What makes a command respect read-only folders, for whom they are none."""
+    if os.geteuid():
+        return []
+    setpriv = shutil.which("setpriv") or pytest.skip("nothing is read-only for root")
+    return [setpriv, "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+
+
 class TestPlacesThatCannotBeWritten:
     def test_a_file_in_place_of_the_folder(self, weights, tmp_path, recording, run_main):
         (tmp_path / "out").write_text("a file")
@@ -439,11 +511,19 @@ class TestPlacesThatCannotBeWritten:
         assert outcome.code == 1
         assert "Cannot write" in outcome.err
 
-    @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-    def test_a_read_only_folder(self, weights, tmp_path, recording, run_main):
-        (tmp_path / "out").mkdir(mode=0o555)
-        outcome = predict(run_main, weights, tmp_path, recording)
-        check_refusal(outcome, "Permission denied", tmp_path / "out")
+    @pytest.mark.parametrize("beside", [False, True])
+    def test_a_read_only_folder(self, beside, weights, tmp_path, recording):
+        place = recording.parent if beside else tmp_path / "out"
+        place.mkdir(exist_ok=True)
+        place.chmod(0o555)
+        command = [*without_privilege(), sys.executable, REPOSITORY / "main.py", recording]
+        command += ["--weights_folder", weights.parent, "--name_model", weights.name]
+        command += [] if beside else ["--dir_save_prediction", place]
+        done = subprocess.run(command, capture_output=True, text=True)
+        place.chmod(0o755)
+        assert done.returncode == 1
+        assert re.match(r"error: Cannot write .*: Permission denied\n", done.stderr), done.stderr
+        assert list(place.iterdir()) == ([recording] if beside else [])
 
     def test_a_file_system_that_takes_no_files(self, weights, recording, run_main):
         outcome = run_main(
@@ -469,6 +549,11 @@ class TestPlacesThatCannotBeWritten:
 
 
 class TestNetworks:
+    @pytest.mark.parametrize("suffix", [".onnx", ".json"])
+    def test_one_of_its_files_names_it(self, suffix, weights, tmp_path, recording, run_main):
+        name = f"--name_model={weights.name}{suffix}"
+        assert predict(run_main, weights, tmp_path, recording, name).code == 0
+
     def copy(self, weights, tmp_path):
         for suffix in (".onnx", ".json"):
             data = weights.with_suffix(suffix).read_bytes()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +25,7 @@ from data_tools import PARTIAL, load_audio
 from denoise_file import FileOptions, denoise_file
 from denoise_pipe import denoise_pipe
 from enhancer import Enhancer
+from errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FORBIDDEN = ("tensorflow", "keras", "librosa", "sklearn", "matplotlib", "numba", "pandas")
@@ -56,6 +60,28 @@ def write(path, n_samples=12_000, rate=8000, channels=None, seed=0, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, sound, rate, **options)
     return path
+
+
+def write_container(path, codec, with_video):
+    """Write a second of stereo sound, if there is a codec, and of black video, if wanted."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Talk"
+        video = container.add_stream("mpeg4", rate=5) if with_video else None
+        audio = container.add_stream(codec, rate=48000, layout="stereo") if codec else None
+        if video:
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            for _ in range(5):
+                container.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+            container.mux(video.encode(None))
+        if audio:
+            frame = av.AudioFrame.from_ndarray(noise(48000, channels=2).T.copy(), "fltp", "stereo")
+            frame.rate = 48000
+            resampler = av.AudioResampler(
+                audio.format, "stereo", 48000, frame_size=audio.frame_size or None
+            )
+            for part in (*resampler.resample(frame), *resampler.resample(None), None):
+                container.mux(audio.encode(part))
 
 
 def names_in(folder):
@@ -133,6 +159,48 @@ class TestTheResultIsLikeTheRecording:
             assert (tmp_path / f"processes/{k}.wav").read_bytes() == wanted
             assert (tmp_path / f"blocks/{k}.wav").read_bytes() == wanted
 
+    def test_another_day_leaves_no_trace(self, predict, tmp_path):
+        """Though libsndfile writes times and random numbers into these."""
+        folder = tmp_path / "in"
+        for name, options in {
+            "a.wav": {"subtype": "FLOAT"},
+            "a.aiff": {"subtype": "FLOAT"},
+            "b.wav": {"subtype": "FLOAT", "format": "WAVEX", "channels": 2},
+            "a.ogg": {"rate": 48000},
+            "a.opus": {"rate": 48000, "format": "OGG", "subtype": "OPUS"},
+        }.items():
+            write(folder / name, 30_000, **options)
+        predict(folder)
+        time.sleep(1.1)  # those times are of whole seconds
+        predict(folder, out="later")
+        names = results_in(tmp_path / "out")
+        assert len(names) == 5
+        for name in names:
+            assert (tmp_path / "out" / name).read_bytes() == (
+                tmp_path / "later" / name
+            ).read_bytes()
+            assert soundfile.read(tmp_path / "out" / name)[0].shape[0] == 30_000
+
+    def test_no_encoder_gets_more_than_it_can_take(self):
+        """Vorbis keeps a whole block on the stack."""
+        seen = []
+
+        class Encoder:
+            subtype = "VORBIS"
+            write = seen.append
+
+        sound = noise(3_000_000, channels=2).T
+        audio_files.Writer(Encoder()).write(sound)
+        assert max(map(len, seen)) <= 2**16
+        assert np.array_equal(np.concatenate(seen), sound.T)
+
+    @pytest.mark.parametrize("suffix", ["aiff", "au"])
+    def test_what_is_too_large_for_its_container_is_refused(self, suffix, tmp_path):
+        source = audio_files.SoundFormat(48000, 2, suffix.upper(), "PCM_16")
+        audio_files.output_format(tmp_path / f"a.{suffix}", source, 10**9)
+        with pytest.raises(UserError, match="use --format rf64"):
+            audio_files.output_format(tmp_path / f"a.{suffix}", source, 2 * 10**9)
+
     def test_a_wav_beyond_4_gb_becomes_rf64(self, tmp_path):
         source = audio_files.SoundFormat(48000, 2, "WAV", "PCM_16")
         small = audio_files.output_format(tmp_path / "a.wav", source, 10**9)
@@ -140,25 +208,32 @@ class TestTheResultIsLikeTheRecording:
         assert (small.container, large.container) == ("WAV", "RF64")
         assert large.subtype == "PCM_16"
 
-    @pytest.mark.parametrize(("suffix", "codec"), [("m4a", "aac"), ("webm", "libopus")])
-    def test_sound_in_containers_is_written_as_wav(self, suffix, codec, predict, tmp_path):
-        av = pytest.importorskip("av")
+    @pytest.mark.parametrize(
+        ("suffix", "codec", "subtype"),
+        [
+            ("m4a", "aac", "PCM_16"),
+            ("m4a", "alac", "PCM_24"),
+            ("mp4", "aac", "PCM_16"),
+            ("mov", "pcm_s24le", "PCM_24"),
+            ("webm", "libopus", "PCM_16"),
+            ("mkv", "pcm_f32le", "FLOAT"),
+        ],
+    )
+    def test_sound_in_containers_is_written_as_wav(self, suffix, codec, subtype, predict, tmp_path):
         source = tmp_path / f"talk.{suffix}"
-        with av.open(str(source), "w") as container:
-            container.metadata["title"] = "Talk"
-            stream = container.add_stream(codec, rate=48000, layout="stereo")
-            frame = av.AudioFrame.from_ndarray(noise(48000, channels=2).T.copy(), "fltp", "stereo")
-            frame.rate = 48000
-            resampler = av.AudioResampler(stream.format, "stereo", 48000)
-            for part in resampler.resample(frame):
-                container.mux(stream.encode(part))
-            container.mux(stream.encode(None))
+        write_container(source, codec, with_video=suffix == "mp4")
         outcome = predict(source)
         assert outcome.code == 0, outcome.err
         with soundfile.SoundFile(tmp_path / "out" / "talk.wav") as file:
-            assert (file.samplerate, file.channels) == (48000, 2)
+            assert (file.samplerate, file.channels, file.subtype) == (48000, 2, subtype)
             assert file.frames == pytest.approx(48000, abs=2100)
             assert file.title == "Talk"
+
+    def test_a_video_without_sound_is_refused(self, predict, tmp_path):
+        write_container(tmp_path / "a.mp4", None, with_video=True)
+        outcome = predict(tmp_path / "a.mp4")
+        assert outcome.code == 1
+        assert "No sound in" in outcome.err
 
 
 class TestOptions:
@@ -261,6 +336,20 @@ class TestWhereResultsGo:
         predict(tmp_path / "in" / "**" / "*.wav")
         assert results_in(tmp_path / "out") == ["x/a.wav", "x/y/b.wav"]
 
+    @pytest.mark.parametrize("suffix", [[], ["--suffix=_clean"]])
+    def test_results_above_the_recordings(self, suffix, predict, tmp_path):
+        write(tmp_path / "out/raw/a.wav")
+        end = "_clean.wav" if suffix else ".wav"
+        predict(tmp_path / "out/raw", *suffix)
+        assert results_in(tmp_path / "out") == [f"a{end}", "raw/a.wav"]
+        assert "1 skipped" in predict(tmp_path / "out/raw", *suffix).out
+
+    def test_results_among_the_recordings(self, predict, tmp_path):
+        write(tmp_path / "out/a.wav")
+        predict(tmp_path / "out", "--suffix=_clean")
+        assert "1 skipped" in predict(tmp_path / "out", "--suffix=_clean").out
+        assert results_in(tmp_path / "out") == ["a.wav", "a_clean.wav"]
+
     def test_results_below_the_recordings(self, predict, tmp_path):
         write(tmp_path / "a.wav")
         predict(tmp_path, "--recursive")
@@ -318,6 +407,14 @@ class TestDoneBefore:
         outcome = self.outcome(predict, tmp_path, f"--name_model={other.name}")
         assert outcome == "2 done"
 
+    def test_a_line_that_was_cut_off_does_not_swallow_the_next(self, predict, tmp_path):
+        manifest = tmp_path / "out" / "denoised.jsonl"
+        manifest.write_text(manifest.read_text() + '{"output": "c.w')
+        write(tmp_path / "in" / "c.wav")
+        assert self.outcome(predict, tmp_path) == "1 done, 2 skipped"
+        started, done = map(json.loads, manifest.read_text().splitlines()[-2:])
+        assert (started["status"], done["status"]) == ("started", "done")
+
     def test_the_manifest_tells_what_was_done(self, tmp_path):
         lines = (tmp_path / "out" / "denoised.jsonl").read_text().splitlines()
         record = [json.loads(line) for line in lines][-1]
@@ -354,6 +451,49 @@ def test_a_killed_run_goes_on_where_it_stopped(weights, tmp_path, predict):
     assert results_in(tmp_path / "out") == [f"{k:02d}.wav" for k in range(12)]
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_stopped_run_leaves_nothing_half_written(stop, jobs, weights, tmp_path):
+    for k in range(3):
+        write(tmp_path / f"in/{k}.wav", 3_000_000, 44100)
+    out = tmp_path / "out"
+    command = [sys.executable, "main.py", tmp_path / "in", f"--jobs={jobs}"]
+    command += ["--weights_folder", weights.parent, "--name_model", weights.name]
+    command += ["--dir_save_prediction", out]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE) as process:
+        while not any(out.glob(f"{PARTIAL}*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(stop)
+        assert process.stderr.read() == b"error: stopped by the user\n"
+    assert process.returncode == 130
+    assert not any(out.glob(f"{PARTIAL}*"))
+    assert len(results_in(out)) < 3
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_terminal_shows_each_recording_and_all_of_them(jobs, weights, tmp_path):
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    for k in range(2):
+        write(tmp_path / f"in/{k}.wav", 300_000, 44100)
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 100))
+    command = [sys.executable, "main.py", tmp_path / "in", f"--jobs={jobs}"]
+    command += ["--weights_folder", weights.parent, "--name_model", weights.name]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=end, close_fds=True
+    ) as process:
+        os.close(end)
+        shown = ""
+        with contextlib.suppress(OSError):  # what reading gives when the last writer is gone
+            while part := os.read(terminal, 4096):
+                shown += part.decode()
+    os.close(terminal)
+    assert process.returncode == 0
+    for name in ("0.wav", "1.wav", "2 of 2 recordings"):
+        assert re.search(rf"{name}: +\d+%.*\d\d:\d\d<\d\d:\d\d, [\d.]+x real time", shown), shown
+
+
 def test_prediction_needs_neither_tensorflow_nor_librosa(weights, tmp_path):
     source = write(tmp_path / "a.wav")
     blocked = "".join(f"sys.modules[{name!r}] = None; " for name in FORBIDDEN)
@@ -363,17 +503,17 @@ def test_prediction_needs_neither_tensorflow_nor_librosa(weights, tmp_path):
     assert (tmp_path / "a_denoised.wav").exists()
 
 
-def test_the_light_requirements_are_enough(weights, tmp_path):
-    """In an environment of its own, which has nothing but them."""
+def test_the_light_requirements_are_enough(tmp_path):
+    """In an environment of its own, which has nothing but them, with the shipped weights."""
     uv, python = [sys.executable, "-m", "uv"], tmp_path / "env" / "bin" / "python"
     subprocess.run([*uv, "venv", "-q", "--python", sys.executable, tmp_path / "env"], check=True)
     requirements = ["-r", REPOSITORY / "requirements-predict.txt"]
     subprocess.run([*uv, "pip", "install", "-q", "--python", python, *requirements], check=True)
     source = write(tmp_path / "a.wav", 30_000, 44100, 2)
-    command = [python, "main.py", source, "--normalise_lufs=-23"]
-    command += ["--weights_folder", weights.parent, "--name_model", weights.name]
+    command = [python, "main.py", source, "--normalise_lufs=-23", "--plot"]
     subprocess.run(command, cwd=REPOSITORY, check=True)
-    assert (tmp_path / "a_denoised.wav").exists()
+    assert (tmp_path / "a_denoised.png").exists()
+    assert soundfile.info(tmp_path / "a_denoised.wav").frames == 30_000
 
 
 def test_progress_runs_from_the_beginning_to_the_end(weights, tmp_path):
