@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+import environment  # noqa: E402
 import report  # noqa: E402
 from data_tools import replacing  # noqa: E402
 from score_summary import COLUMNS  # noqa: E402
@@ -46,9 +46,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def published(summary: dict[str, Any]) -> dict[str, Any]:
     """A summary whose command others can repeat: folders by their own names only."""
-    words = shlex.split(summary["about"]["command"])
-    words = [Path(word).name if Path(word).is_absolute() else word for word in words]
-    return summary | {"about": summary["about"] | {"command": shlex.join(words)}}
+    command = environment.shareable_command(summary["about"]["command"])
+    return summary | {"about": summary["about"] | {"command": command}}
 
 
 def results_markdown(results: list[dict[str, Any]]) -> str:

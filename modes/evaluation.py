@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +12,7 @@ from typing import Any
 
 import cost
 import data_tools
+import environment
 import pairs as pairing
 import registry
 import report
@@ -150,31 +146,8 @@ def about(options: argparse.Namespace, pairs: Sequence[Pair], rate: int) -> dict
         "pairs": options.pairs_name or "/".join(options.noisy_dir.resolve().parts[-2:]),
         "files": len(pairs),
         "rate": rate,
-        "date": datetime.date.today().isoformat(),
-        "machine": f"{processor()}, {os.cpu_count()} threads, {platform.system()}",
-        "versions": {"Python": platform.python_version(), **versions()},
-        "command": shlex.join(["python", "main.py", *sys.argv[1:]]),
+        **environment.circumstances(PACKAGES),
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that scores depend on."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def processor() -> str:
-    """Name of the processor, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def write_report(folder: Path, summary: Summary, rows: Sequence[Row]) -> None:
