@@ -58,15 +58,30 @@ class Graph:
         """One index of an axis, which vanishes."""
         return self.run("Gather", x, self.constant(index, np.int64), axis=axis)
 
+    def stack(self, values: list[str], axis: int) -> str:
+        """Join values along a new axis."""
+        new_axis = self.constant([axis], np.int64)
+        return self.run(
+            "Concat", *(self.run("Unsqueeze", value, new_axis) for value in values), axis=axis
+        )
+
     def cut(self, x: str, begin: int, end: int, axis: int) -> str:
         """A slice of an axis."""
         bounds = [self.constant([value], np.int64) for value in (begin, end, axis)]
         return self.run("Slice", x, *bounds)
 
-    def dense(self, x: str, layer: keras.layers.Dense) -> str:
-        """A Dense layer on the last axis."""
-        kernel, bias = layer.get_weights()
-        return self.run("Add", self.run("MatMul", x, self.constant(kernel)), self.constant(bias))
+    def dense(self, x: str, kernel: np.ndarray, bias: np.ndarray) -> str:
+        """A dense layer on the last axis, (frames * bands, channels) out.
+
+        Gemm adds the bias as it goes; a separate Add takes nearly as long as the product.
+        """
+        rows = self.reshape(x, (-1, len(kernel)))
+        return self.run("Gemm", rows, self.constant(kernel), self.constant(bias))
+
+    def power(self, x: str, exponent: float) -> str:
+        """A positive value to a power; Exp and Log are several times faster than Pow."""
+        scaled = self.run("Mul", self.run("Log", x), self.constant(exponent))
+        return self.run("Exp", scaled)
 
     def convolution(self, x: str, layer: Any, stride: int) -> str:
         """A convolution over frequency and its ReLU, on (frames, channels, bands)."""
@@ -90,10 +105,12 @@ def streaming_graph(model: keras.Model) -> onnx.ModelProto:
     conv_blocks = sum(name.startswith("encoder_") for name in names) // 2
     core_blocks = sum(name.startswith("time_") for name in names) // 4
 
-    spectrum = graph.reshape("spectrum", (-1, n_bins, 2))  # (frames, bins, 2)
-    magnitude, scaled = _compress(graph, spectrum)
-    x = graph.run("Concat", magnitude, scaled, axis=-1)
-    x = graph.transpose(graph.cut(x, 1, n_bins, 1), 0, 2, 1)  # (frames, 3, bins - 1)
+    spectrum = graph.reshape("spectrum", (-1, n_bins, 2))
+    # (frames, bins) each: apart, they need no broadcasting, which is slow.
+    parts = [graph.take(spectrum, part, 2) for part in range(2)]
+    magnitude, *scaled = _compress(graph, parts)
+    x = graph.stack([magnitude, *scaled], axis=1)
+    x = graph.cut(x, 1, n_bins, 2)  # (frames, 3, bins - 1)
     x = graph.convolution(x, layer("fold"), layer("fold").strides[1])
     skips = []
     for index in range(conv_blocks):
@@ -103,12 +120,15 @@ def streaming_graph(model: keras.Model) -> onnx.ModelProto:
 
     to_core = graph.constant(layer("to_core").get_weights()[0].T)
     x = graph.transpose(graph.run("MatMul", x, to_core), 0, 2, 1)  # (frames, bands, channels)
-    x = graph.dense(x, layer("core_in"))
-    x = graph.run("Add", x, graph.constant(layer("band_embedding").get_weights()[0]))
+    kernel, bias = layer("core_in").get_weights()
+    embedding = layer("band_embedding").get_weights()[0]  # (bands, channels)
+    x = graph.run("MatMul", x, graph.constant(kernel))
+    x = graph.run("Add", x, graph.constant(embedding + bias))
     for index in range(core_blocks):
         x = _residual(graph, x, model, f"time_{index}", index)
         x = _residual(graph, x, model, f"frequency_{index}")
-    x = graph.dense(x, layer("core_out"))
+    kernel, bias = layer("core_out").get_weights()
+    x = graph.reshape(graph.dense(x, kernel, bias), (-1, len(embedding), len(bias)))
     from_core = graph.constant(layer("from_core").get_weights()[0].T)
     x = graph.run("MatMul", graph.transpose(x, 0, 2, 1), from_core)  # (frames, channels, bands)
 
@@ -124,18 +144,19 @@ def streaming_graph(model: keras.Model) -> onnx.ModelProto:
     return _model_proto(graph, n_bins, core_blocks, (1, bands, units))
 
 
-def _compress(graph: Graph, spectrum: str) -> tuple[str, str]:
-    """See `model_dpcrn.Compress`."""
-    power = _power(graph, spectrum)
-    magnitude = graph.run("Pow", power, graph.constant(0.5 * COMPRESSION))
-    factor = graph.run("Pow", power, graph.constant(0.5 * (COMPRESSION - 1.0)))
-    return magnitude, graph.run("Mul", spectrum, factor)
+def _compress(graph: Graph, parts: list[str]) -> tuple[str, str, str]:
+    """See `model_dpcrn.Compress`; compressed magnitude, real and imaginary part."""
+    power = _power(graph, parts)
+    magnitude = graph.power(power, 0.5 * COMPRESSION)
+    factor = graph.power(power, 0.5 * (COMPRESSION - 1.0))
+    real, imaginary = (graph.run("Mul", part, factor) for part in parts)
+    return magnitude, real, imaginary
 
 
-def _power(graph: Graph, spectrum: str) -> str:
-    """Squared magnitude, (frames, bins, 1)."""
-    power = graph.run("ReduceSumSquare", spectrum, axes=[-1], keepdims=1)
-    return graph.run("Add", power, graph.constant(EPSILON))
+def _power(graph: Graph, parts: list[str]) -> str:
+    """Squared magnitude of a real and an imaginary part."""
+    squares = [graph.run("Mul", part, part) for part in parts]
+    return graph.run("Add", graph.run("Add", *squares), graph.constant(EPSILON))
 
 
 def _residual(graph: Graph, x: str, model: keras.Model, name: str, state: int | None = None) -> str:
@@ -150,7 +171,9 @@ def _residual(graph: Graph, x: str, model: keras.Model, name: str, state: int | 
         epsilon=norm.epsilon,
     )
     y = _attention(graph, y, path) if state is None else _gru(graph, y, path, state)
-    return graph.run("Add", x, graph.dense(y, model.get_layer(f"{name}_out")))
+    kernel, bias = model.get_layer(f"{name}_out").get_weights()
+    y = graph.reshape(graph.dense(y, kernel, bias), (-1, *norm.input.shape[2:]))
+    return graph.run("Add", x, y)
 
 
 def _gru(graph: Graph, x: str, layer: Any, state: int) -> str:
@@ -177,10 +200,10 @@ def _attention(graph: Graph, x: str, layer: Any) -> str:
     kernel, bias = layer.get_weights()
     channels = kernel.shape[0]
     bands, size = layer.bands, channels // layer.heads
-    x = graph.run("Add", graph.run("MatMul", x, graph.constant(kernel)), graph.constant(bias))
+    scale = np.repeat(np.float32([size**-0.5, 1.0, 1.0]), channels)  # of query, key, value
+    x = graph.dense(x, kernel * scale, bias * scale)
     x = graph.transpose(graph.reshape(x, (-1, bands, 3, layer.heads, size)), 2, 0, 3, 1, 4)
     query, key, value = (graph.take(x, index, 0) for index in range(3))
-    query = graph.run("Mul", query, graph.constant(size**-0.5))
     scores = graph.run("MatMul", query, graph.transpose(key, 0, 1, 3, 2))
     mixed = graph.run("MatMul", graph.run("Softmax", scores, axis=-1), value)
     return graph.reshape(graph.transpose(mixed, 0, 2, 1, 3), (-1, bands, channels))
@@ -198,22 +221,20 @@ def _unfold(graph: Graph, x: str, layer: Any) -> str:
     return graph.run("Concat", graph.cut(mask, 0, 1, 2), mask, axis=2)
 
 
-def _apply_mask(graph: Graph, scaled: str, mask: str) -> str:
+def _apply_mask(graph: Graph, scaled: list[str], mask: str) -> str:
     """See `model_dpcrn.ApplyMask`; (frames, bins, 2)."""
-    real, imaginary = (graph.take(scaled, part, 2) for part in (0, 1))
-    mask_real, mask_imaginary = (graph.take(mask, part, 1) for part in (0, 1))
+    real, imaginary = scaled
+    mask_real, mask_imaginary = (graph.take(mask, part, 1) for part in range(2))
 
     def product(a: str, b: str) -> str:
         return graph.run("Mul", a, b)
 
-    parts = (
+    masked = [
         graph.run("Sub", product(real, mask_real), product(imaginary, mask_imaginary)),
         graph.run("Add", product(real, mask_imaginary), product(imaginary, mask_real)),
-    )
-    last = graph.constant([2], np.int64)
-    masked = graph.run("Concat", *(graph.run("Unsqueeze", p, last) for p in parts), axis=2)
-    exponent = graph.constant(0.5 * (1.0 / COMPRESSION - 1.0))
-    return graph.run("Mul", masked, graph.run("Pow", _power(graph, masked), exponent))
+    ]
+    factor = graph.power(_power(graph, masked), 0.5 * (1.0 / COMPRESSION - 1.0))
+    return graph.stack([product(part, factor) for part in masked], axis=2)
 
 
 def _model_proto(
