@@ -45,6 +45,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_prediction_options,
         add_evaluation_options,
         add_download_options,
+        add_streaming_options,
     ):
         add_options(parser)
     return parser.parse(argv)
@@ -406,6 +407,33 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="measure speed and memory too",
+    )
+
+
+def add_streaming_options(parser: argparse.ArgumentParser) -> None:
+    """Options of streaming, beside --raw_format, --name_model and those of prediction, how."""
+    group = parser.add_argument_group("streaming")
+    group.add_argument(
+        "--list_devices", action="store_true", help="print the sound devices, and stop"
+    )
+    group.add_argument(
+        "--input_device", metavar="NAME|N", help="sound device to listen to; the system's default"
+    )
+    group.add_argument(
+        "--output_device", metavar="NAME|N", help="sound device to play on; the system's default"
+    )
+    group.add_argument(
+        "--sample_rate_device",
+        type=int,
+        help="rate of both devices, Hz; by default that of a causal network, else the input's own",
+    )
+    group.add_argument("--channels", type=int, default=1, help="channels of both devices")
+    group.add_argument("--block_ms", type=float, default=16.0, help="sound in a block, ms")
+    group.add_argument("--duration", type=seconds, help="stop after that: s, or h:min:s")
+    group.add_argument(
+        "--level_dbfs",
+        type=float,
+        help="level of the voice, dBFS, for networks that know one level; theirs by default",
     )
 
 

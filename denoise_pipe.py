@@ -13,14 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
-from audio_files import RawFormat
 from denoise_file import FileOptions, denoise_file
 from enhancer import Enhancer
 from errors import UserError
-
-READ_BYTES = 2**16
+from live_pipe import denoise_samples
 
 
 def denoise_pipe(
@@ -40,7 +36,8 @@ def denoise_pipe(
     """
     raw = options.raw
     if raw and enhancer.card.streaming and options == FileOptions(raw=raw) and suffix == ".raw":
-        _denoise_live(enhancer, source, sink, raw)
+        stream = enhancer.stream(raw.sample_rate, raw.channels, channel_axis=0)
+        denoise_samples(stream, source, sink, raw)
     else:
         _denoise_whole(enhancer, source, sink, options, suffix)
 
@@ -59,21 +56,3 @@ def _denoise_whole(
             raise UserError(str(error).replace(str(noisy), "standard input")) from error
         with clean.open("rb") as file:
             shutil.copyfileobj(file, sink)
-
-
-def _denoise_live(enhancer: Enhancer, source: BinaryIO, sink: BinaryIO, raw: RawFormat) -> None:
-    """Samples in, samples out, as soon as the network gives them."""
-    stream = enhancer.stream(raw.sample_rate, raw.channels, channel_axis=0)
-    rest = b""
-    while data := source.read1(READ_BYTES):  # type: ignore[attr-defined]
-        data = rest + data
-        whole = len(data) // raw.frame_bytes * raw.frame_bytes
-        rest = data[whole:]
-        _send(sink, raw, stream.feed(raw.decode(data[:whole])))
-    _send(sink, raw, stream.flush())
-
-
-def _send(sink: BinaryIO, raw: RawFormat, block: np.ndarray) -> None:
-    """Write a block (channels, samples) without waiting for more."""
-    sink.write(raw.encode(block))
-    sink.flush()

@@ -7,9 +7,11 @@ python main.py --mode data_creation ...           mix voices and noises into spe
 python main.py --mode training ...                fit a network to them
 python main.py --mode tuning ...                  search the hyper-parameters of a network
 python main.py --mode evaluation ...              score networks, baselines and others' results
+python main.py --mode streaming                   denoise a microphone, or a pipe, as it arrives
 python main.py --help                             every mode and option
 """
 
+import os
 import signal
 import sys
 
@@ -36,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
         print("error: stopped by the user", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        # What is left for a reader that has gone would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 

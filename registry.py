@@ -12,6 +12,7 @@ MODES = {
     "training": "modes.training:run",
     "tuning": "modes.tuning:run",
     "evaluation": "modes.evaluation:run",
+    "streaming": "modes.streaming:run",
     "prediction": "modes.prediction:run",
     "download": "modes.download:run",
 }
