@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test benchmark benchmark-data benchmark-prediction example
+.PHONY: demo test benchmark benchmark-data benchmark-prediction benchmark-export model-cards example
 
 demo: $(VENV)/.installed
 	$(RUN) main.py --plot
@@ -39,6 +39,17 @@ benchmark: $(VENV)/.installed-test
 	$(EVALUATE) --peers $(PEERS) --sample_rate_evaluation 16000 --report_dir out/benchmark_16000
 	$(EVALUATE) --sample_rate_evaluation 8000 --report_dir out/benchmark_8000 $(NARROW_BAND)
 	$(RUN) benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000
+	$(RUN) -m weights.make_model_cards
+
+# The page beside every network, of its card and of the scores.
+model-cards: $(VENV)/.installed
+	$(RUN) -m weights.make_model_cards
+
+# Every shipped network in every format, and their table in the README.
+benchmark-export: $(VENV)/.installed
+	$(RUN) -m pip install --quiet -r requirements-extra.txt
+	$(RUN) main.py --mode export --models all --export_dir out/export
+	$(RUN) benchmarks/publish_exports.py out/export
 
 benchmark-prediction: $(VENV)/.installed-test
 	$(RUN) benchmarks/prediction.py

@@ -1,0 +1,68 @@
+"""Every network that the repository ships has a page, made of its card and its scores."""
+
+import json
+
+import pytest
+
+from card import ModelCard
+from weights import make_model_cards
+
+NAMES = sorted(path.stem for path in make_model_cards.WEIGHTS.glob("*.json"))
+STREAMING = {
+    "model": "dpcrn",
+    "audio": {"sample_rate": 16000, "n_fft": 512, "hop_length_fft": 256, "frame_length": 32000},
+    "features": {"representation": "complex", "target": "clean"},
+    "level_dbfs": None,
+    "streaming": True,
+    "training": {"losses": {"loss": 1.0}, "seed": 3, "data": "voices: A (CC0); noises: B (MIT)"},
+}
+
+
+@pytest.fixture(scope="module")
+def results():
+    return json.loads(make_model_cards.RESULTS.read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_is_what_the_script_makes(name, results):
+    path = make_model_cards.WEIGHTS / f"{name}.json"
+    page = make_model_cards.model_card(name, ModelCard.load(path), results)
+    assert path.with_suffix(".md").read_text() == page, "run `make model-cards`"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_says_what_someone_needs_to_know(name):
+    path = make_model_cards.WEIGHTS / f"{name}.md"
+    page = path.read_text()
+    sections = [line[3:] for line in page.splitlines() if line.startswith("## ")]
+    wanted = ["Use", "Intended use", "Limits", "Scores", "Training", "Data and its licence"]
+    assert sections == [*wanted, "Network", "Files"]
+    for fact in ("| seed |", "| hours heard |", "CC BY", "| `" + name + ".onnx` |"):
+        assert fact in page
+
+
+def test_no_page_is_without_its_network():
+    assert sorted(path.stem for path in make_model_cards.WEIGHTS.glob("*.md")) == NAMES
+
+
+def test_page_follows_the_card_and_the_scores(tmp_path, monkeypatch, results):
+    (tmp_path / "mine.json").write_text(json.dumps(STREAMING))
+    scores = results[0]["scores"]
+    changed = results[0] | {"scores": {"noisy": scores["noisy"], "mine": scores["wiener"]}}
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "results.json").write_text(json.dumps([changed]))
+    monkeypatch.setattr(make_model_cards, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(make_model_cards, "RESULTS", tmp_path / "results" / "results.json")
+    make_model_cards.main()
+    page = (tmp_path / "mine.md").read_text()
+    assert "frame by frame" in page
+    assert "python main.py --mode streaming --name_model mine" in page
+    assert "holds sound for 32 ms" in page
+    assert "dBFS" not in page
+    assert "- Voices: A (CC0).\n- Noises: B (MIT)." in page
+    assert "non-commercial" not in page
+    assert f" {scores['wiener']['si_sdr']['mean']:.2f} ±" in page
+
+
+def test_page_without_scores_says_so():
+    assert "None published yet" in make_model_cards.scores("unknown", [])
