@@ -16,6 +16,7 @@ import data_tools
 COLUMNS = 1200
 FRAMES_PER_COLUMN = 16
 FRAME_S = 0.03
+EDGE_COLUMNS = 8
 RANGE_DB = 80.0
 LOWEST_DB = -100.0
 SHORT_S = 120
@@ -153,6 +154,7 @@ def _draw_spectrograms(axes: list[Axes], picture: RecordingPicture, seconds: flo
     """Noisy, denoised and removed, one below the other; gives the last image."""
     spectrograms = picture.spectrograms_db()
     highest = float(spectrograms.max())
+    top_khz = _occupied(spectrograms, highest - RANGE_DB) * picture.sample_rate / 2000
     for name, axis, spectrogram in zip(ROWS, axes, spectrograms, strict=True):
         image = axis.imshow(
             spectrogram,
@@ -163,8 +165,23 @@ def _draw_spectrograms(axes: list[Axes], picture: RecordingPicture, seconds: flo
             vmax=highest,
             cmap="magma",
         )
+        axis.set_ylim(0.0, top_khz)
         axis.set_ylabel(f"{name}\n(kHz)")
     return image
+
+
+def _occupied(spectrograms: np.ndarray, lowest_db: float) -> float:
+    """The part of the frequencies, 0..1, that is not empty above; all where half of them is used.
+
+    So a recording of a telephone fills its picture, whatever rate it was saved at. The abrupt
+    beginning and end of a recording, which have all frequencies, are not counted.
+    """
+    if spectrograms.shape[-1] <= EDGE_COLUMNS:
+        return 1.0
+    loud_db = np.sort(spectrograms, axis=-1)[..., -1 - EDGE_COLUMNS].max(axis=0)
+    heard = np.flatnonzero(loud_db > max(lowest_db, LOWEST_DB))
+    part = 1.1 * (heard[-1] + 1) / len(loud_db) if len(heard) else 1.0
+    return max(part, 0.02) if part < 0.5 else 1.0
 
 
 def _draw_envelopes(waveform: Axes, level: Axes, picture: RecordingPicture, seconds: float) -> None:

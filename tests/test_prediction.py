@@ -567,6 +567,20 @@ class TestPictures:
         assert len({axis.get_position().x1 for axis in [*spectrograms, *others]}) == 1
 
     @pytest.mark.parametrize(
+        ("highest_hz", "top_khz"), [(3000, (3.0, 4.0)), (20_000, (24.0, 24.0))]
+    )
+    def test_frequencies_that_are_empty_take_no_place(self, highest_hz, top_khz):
+        rng, rate = np.random.default_rng(0), 48_000
+        spectrum = np.fft.rfft(rng.standard_normal(rate))
+        spectrum[np.fft.rfftfreq(rate, 1 / rate) > highest_hz] = 0.0
+        figure = data_display.recording_figure(
+            self.picture(0.1 * np.fft.irfft(spectrum)[None], rate, 999)
+        )
+        for axis in figure.axes[:3]:
+            assert axis.get_ylim()[0] == 0.0
+            assert top_khz[0] <= axis.get_ylim()[1] <= top_khz[1]
+
+    @pytest.mark.parametrize(
         ("seconds", "total", "wanted"),
         [(1.5, 3, "1.5"), (90, 600, "0:01:30"), (7200, 1e4, "2:00:00")],
     )
