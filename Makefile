@@ -53,6 +53,7 @@ benchmark-export: $(VENV)/.installed
 
 benchmark-prediction: $(VENV)/.installed-test
 	$(RUN) benchmarks/prediction.py
+	$(RUN) benchmarks/publish_prediction.py
 
 $(VENV)/.installed: requirements.txt requirements-predict.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "$(PYTHON) is older than 3.11: make PYTHON=python3.11")'

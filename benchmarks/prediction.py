@@ -1,11 +1,13 @@
-"""Speed, start and memory of prediction beside the method of V. Belz's Speech-enhancement.
+"""Start, speed and memory of prediction beside the method of V. Belz's Speech-enhancement.
 
 That method cuts a recording into windows, and for each of them calls librosa and Keras'
 `model.predict`. All is measured in processes of their own; CPU seconds weigh another load on the
 machine less than the clock does, so both are kept.
 
-    python benchmarks/prediction.py                       # all parts, some minutes and 5 GB of disk
-    python benchmarks/prediction.py --parts speed start   # some of them
+    python benchmarks/prediction.py                      # all parts: half an hour, 5 GB of disk
+    python benchmarks/prediction.py --only cold,threads  # some of them
+    python benchmarks/prediction.py --quick              # does it run? to another file
+    python benchmarks/publish_prediction.py              # README.md and its picture
 """
 
 from __future__ import annotations
@@ -13,11 +15,9 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
-import importlib.util
 import json
 import multiprocessing
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -30,19 +30,44 @@ import numpy as np
 import psutil
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import data_tools
-from card import ModelCard
-
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))
+
+import args  # noqa: E402
+import data_tools  # noqa: E402
+import environment  # noqa: E402
+from benchmarks import network_variants  # noqa: E402
+from card import ModelCard  # noqa: E402
+
 RESULTS = Path(__file__).with_suffix(".json")
+PACKAGES = ("numpy", "onnxruntime", "keras", "tensorflow", "ai-edge-litert")
+REFERENCE = "model_unet"
+WINDOW_S = 1.008  # of the reference; what a window is in all speeds
 MIB = 2**20
 SAMPLING_S = 0.25
 CURVE_POINTS = 120
 LONG_RATE, LONG_CHANNELS = 48_000, 2
-RATE = 8000
-BATCH = 8
+THREADS = (1, 2)
+
+
+class Settings(argparse.Namespace):
+    """What is measured, on which networks, and how long.
+
+    Args:
+        stems: paths of networks without suffix; the first is that of the long recording.
+        folder: place for some GB for a while.
+        runs: how often a command is started.
+        speed_s, variant_s: length of the recordings, seconds.
+        lengths_s: names and seconds of the recordings whose memory is measured.
+    """
+
+    stems: list[Path]
+    folder: Path
+    runs: int
+    speed_s: float
+    variant_s: float
+    lengths_s: dict[str, float]
 
 
 def speech(seconds: float, rate: int) -> np.ndarray:
@@ -52,8 +77,8 @@ def speech(seconds: float, rate: int) -> np.ndarray:
     return np.resize(sound, round(seconds * rate))
 
 
-def timed(work: Callable[[], Any]) -> dict[str, float]:
-    """Clock and CPU seconds of the fastest of three calls, after one to warm up."""
+def timed(work: Callable[[], Any], seconds: float) -> dict[str, float]:
+    """Speed of the fastest of three calls that denoise `seconds`, after one to warm up."""
     work()
     results = []
     for _ in range(3):
@@ -61,7 +86,11 @@ def timed(work: Callable[[], Any]) -> dict[str, float]:
         work()
         results.append((time.perf_counter() - clock, time.process_time() - cpu))
     clock_s, cpu_s = np.min(results, axis=0)
-    return {"clock_s": float(clock_s), "cpu_s": float(cpu_s)}
+    return {
+        "windows_per_s": round(seconds / WINDOW_S / clock_s, 1),
+        "windows_per_cpu_s": round(seconds / WINDOW_S / cpu_s, 1),
+        "times_real_time": round(seconds / clock_s, 1),
+    }
 
 
 def reference_speed(stem: Path, threads: int, seconds: float) -> dict[str, float]:
@@ -75,7 +104,8 @@ def reference_speed(stem: Path, threads: int, seconds: float) -> dict[str, float
 
     audio = ModelCard.load(stem.with_suffix(".json")).audio
     model = keras.saving.load_model(stem.with_suffix(".keras"), compile=False)
-    windows = data_tools.frame(speech(seconds, RATE), audio.frame_length, audio.frame_length)
+    sound = speech(seconds, audio.sample_rate)
+    windows = data_tools.frame(sound, audio.frame_length, audio.frame_length)
 
     def denoise() -> None:
         for window in windows:
@@ -86,127 +116,36 @@ def reference_speed(stem: Path, threads: int, seconds: float) -> dict[str, float
             clean = decibels - (noise[0, ..., 0] * 82 + 6)
             librosa.istft(librosa.db_to_amplitude(clean) * phase, hop_length=audio.hop_length_fft)
 
-    return per_window(timed(denoise), len(windows))
+    return timed(denoise, seconds)
 
 
-def per_window(times: dict[str, float], n_windows: float) -> dict[str, float]:
-    """Windows a second by the clock and by the processor."""
-    return {
-        "windows_per_s": round(n_windows / times["clock_s"], 1),
-        "windows_per_cpu_s": round(n_windows / times["cpu_s"], 1),
-    }
-
-
-def our_speed(stem: Path, threads: int, seconds: float, runtime: str) -> dict[str, float]:
+def our_speed(stem: Path, runtime: str, threads: int, seconds: float) -> dict[str, float]:
     """`Enhancer.enhance` on the same recording, overlap and all."""
     from enhancer import Enhancer
 
     enhancer = Enhancer.load(stem, runtime, threads)
-    sound = speech(seconds, RATE)
-    window_s = enhancer.card.audio.frame_length / enhancer.card.audio.sample_rate
-    return per_window(timed(lambda: enhancer.enhance(sound, RATE)), seconds / window_s)
+    rate = enhancer.card.audio.sample_rate
+    sound = speech(seconds, rate)
+    return timed(lambda: enhancer.enhance(sound, rate), seconds)
 
 
-def runner_of(path: Path, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A network file as a function on batches of one size, by its suffix."""
-    if path.suffix == ".onnx":
-        import onnxruntime
+def variant_speed(
+    name: str, stem: Path, folder: Path, threads: int, seconds: float
+) -> dict[str, Any]:
+    """Speed of a variant of a network, and how near its sound comes to that of the shipped one."""
+    import metrics
+    from enhancer import Enhancer
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        return lambda batch: session.run(None, {name: batch})[0]
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(path), num_threads=threads)
-    source = interpreter.get_input_details()[0]["index"]
-    result = interpreter.get_output_details()[0]["index"]
-    interpreter.resize_tensor_input(
-        source, [BATCH, *interpreter.get_input_details()[0]["shape"][1:]]
-    )
-    interpreter.allocate_tensors()
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(source, batch)
-        interpreter.invoke()
-        return interpreter.get_tensor(result).copy()
-
-    return run
-
-
-def network_speed(path: Path, stem: Path, threads: int) -> dict[str, float]:
-    """Speed of a network alone, and how near the sound comes to that of the shipped network."""
-    card = ModelCard.load(stem.with_suffix(".json"))
-    windows = speech_windows(card)
-    batches = np.split(card.features.encode(data_tools.stft(windows, card.audio)), 16 // BATCH)
-    run = runner_of(path, threads)
-    times = timed(lambda: [run(batch) for batch in batches])
-    wanted, got = (
-        card.features.denoise(windows, in_batches(f), card.audio)
-        for f in (runner_of(stem.with_suffix(".onnx"), threads), run)
-    )
-    error = max(float(np.square(wanted - got).sum()), 1e-20)
-    likeness_db = 10.0 * np.log10(float(np.square(wanted).sum()) / error)
-    return {**per_window(times, len(windows)), "signal_to_difference_db": round(likeness_db, 1)}
-
-
-def speech_windows(card: ModelCard) -> np.ndarray:
-    """16 windows of noisy speech at the network's level."""
-    sound = speech(17 * card.audio.frame_length / card.audio.sample_rate, card.audio.sample_rate)
-    level = 10 ** ((card.level_dbfs or -25.0) / 20)
-    sound *= level / data_tools.active_rms(sound, card.audio.sample_rate)
-    return data_tools.frame(sound, card.audio.frame_length, card.audio.frame_length)[:16]
-
-
-def in_batches(run: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """A function on batches of one size as one on 16 windows."""
-    return lambda windows: np.concatenate([run(b) for b in np.split(windows, 16 // BATCH)])
-
-
-def quantise_onnx(stem: Path, folder: Path) -> dict[str, Path]:
-    """The network in 8 bits: weights only, and weights and activations."""
-    from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    card = ModelCard.load(stem.with_suffix(".json"))
-    windows = card.features.encode(data_tools.stft(speech_windows(card), card.audio))
-
-    class Windows(CalibrationDataReader):
-        def __init__(self, name: str) -> None:
-            self._batches = iter([{name: window[np.newaxis]} for window in windows])
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(self._batches, None)
-
-    import onnx
-
-    prepared = folder / "prepared.onnx"
-    quant_pre_process(stem.with_suffix(".onnx"), prepared, skip_symbolic_shape=True)
-    name = onnx.load(prepared).graph.input[0].name
-    paths = {f"onnx_int8_{kind}": folder / f"{kind}.onnx" for kind in ("dynamic", "static")}
-    quantize_dynamic(prepared, paths["onnx_int8_dynamic"])
-    quantize_static(prepared, paths["onnx_int8_static"], Windows(name))
-    return paths
-
-
-def convert_to_litert(stem: Path, folder: Path) -> dict[str, Path]:
-    """The network in LiteRT: float, weights in 8 bits, weights in 16 bits."""
-    import keras
-    import tensorflow
-
-    keras.saving.load_model(stem.with_suffix(".keras"), compile=False).export(
-        folder / "saved", verbose=False
-    )
-    paths = {}
-    for name, types in (("float32", None), ("int8_weights", []), ("float16", ["float16"])):
-        converter = tensorflow.lite.TFLiteConverter.from_saved_model(str(folder / "saved"))
-        if types is not None:
-            converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [getattr(tensorflow, t) for t in types]
-        paths[f"litert_{name}"] = folder / f"{name}.tflite"
-        paths[f"litert_{name}"].write_bytes(converter.convert())
-    return paths
+    rate = ModelCard.load(stem.with_suffix(".json")).audio.sample_rate
+    sound = speech(seconds, rate)
+    try:
+        variant = network_variants.load(name, stem, folder, threads)
+        speed = timed(lambda: variant.enhance(sound, rate), seconds)
+    except Exception as error:  # not every runtime has every operator; that is a result, too
+        return {"failed": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
+    wanted = Enhancer.load(stem, "onnx", threads).enhance(sound, rate)
+    likeness_db = metrics.si_sdr(wanted, variant.enhance(sound, rate), rate)
+    return {**speed, "si_sdr_db": round(likeness_db, 1)}
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -216,50 +155,70 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
-def measure_speed(stem: Path, folder: Path) -> dict[str, Any]:
-    """Windows of a second, through the reference's method and through ours."""
-    results = {}
-    for threads in (1, 2):
-        results[f"reference_{threads}_threads"] = apart(reference_speed, stem, threads, 30.0)
-        for runtime in ("onnx", "keras"):
-            name = f"ours_{runtime}_{threads}_threads"
-            results[name] = apart(our_speed, stem, threads, 60.0, runtime)
-    return results
-
-
-def measure_variants(stem: Path, folder: Path) -> dict[str, Any]:
-    """The network alone, in other formats and narrower numbers, one thread and two."""
-    paths = {"onnx_float32": stem.with_suffix(".onnx"), **apart(quantise_onnx, stem, folder)}
-    if importlib.util.find_spec("ai_edge_litert"):
-        paths |= apart(convert_to_litert, stem, folder)
-    return {
-        f"{name}_{threads}_threads": apart(network_speed, path, stem, threads)
-        for name, path in paths.items()
-        for threads in (1, 2)
-    }
+def runtimes_of(stem: Path) -> list[str]:
+    """What can run a network; one that streams needs ONNX."""
+    is_streaming = ModelCard.load(stem.with_suffix(".json")).streaming
+    return ["onnx"] if is_streaming else ["onnx", "keras"]
 
 
 def command(stem: Path, *arguments: str | Path) -> list[str | Path]:
-    """Our command line, without what its environment does not ask of it."""
+    """Our command line."""
     network = [f"--weights_folder={stem.parent}", f"--name_model={stem.name}"]
     return [sys.executable, REPOSITORY / "main.py", *network, *arguments]
 
 
-def measure_start(stem: Path, folder: Path) -> dict[str, Any]:
+def measure_cold(settings: Settings) -> dict[str, Any]:
     """The whole command on a recording of 5 s, each time in a new process."""
-    soundfile.write(folder / "5s.wav", speech(5.0, LONG_RATE), LONG_RATE)
-    seconds = []
-    for _ in range(7):
-        begin = time.perf_counter()
-        subprocess.run(
-            command(
-                stem, folder / "5s.wav", "--dir_save_prediction", folder / "out", "--overwrite"
-            ),
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        seconds.append(time.perf_counter() - begin)
-    return {"median_s": round(float(np.median(seconds)), 2), "fastest_s": round(min(seconds), 2)}
+    source, out = settings.folder / "5s.wav", settings.folder / "out"
+    soundfile.write(source, speech(5.0, LONG_RATE), LONG_RATE)
+    results: dict[str, Any] = {}
+    for stem in settings.stems:
+        for runtime in runtimes_of(stem):
+            options = [f"--dir_save_prediction={out}", "--overwrite", f"--runtime={runtime}"]
+            seconds = []
+            for _ in range(settings.runs):
+                begin = time.perf_counter()
+                arguments = command(stem, source, *options)
+                subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+                seconds.append(time.perf_counter() - begin)
+            results.setdefault(stem.name, {})[runtime] = {
+                "median_s": round(float(np.median(seconds)), 2),
+                "fastest_s": round(min(seconds), 2),
+            }
+    return results
+
+
+def measure_threads(settings: Settings) -> dict[str, Any]:
+    """Windows of a second, through the reference's method and through ours."""
+    results: dict[str, Any] = {}
+    for threads in THREADS:
+        reference = args.REPOSITORY / "weights" / REFERENCE
+        if reference.with_suffix(".keras").exists():
+            speed = apart(reference_speed, reference, threads, settings.speed_s / 2)
+            results.setdefault("reference", {}).setdefault("keras", {})[str(threads)] = speed
+        for stem in settings.stems:
+            for runtime in runtimes_of(stem):
+                speed = apart(our_speed, stem, runtime, threads, settings.speed_s)
+                network = results.setdefault(stem.name, {})
+                network.setdefault(runtime, {})[str(threads)] = speed
+    return results
+
+
+def measure_variants(settings: Settings) -> dict[str, Any]:
+    """Other formats and narrower numbers, one thread and two."""
+    results: dict[str, Any] = {}
+    for stem in settings.stems:
+        folder = settings.folder / stem.name
+        folder.mkdir()
+        apart(network_variants.convert, stem, folder)
+        results[stem.name] = {
+            name: {
+                str(threads): apart(variant_speed, name, stem, folder, threads, settings.variant_s)
+                for threads in THREADS
+            }
+            for name in network_variants.names(stem)
+        }
+    return results
 
 
 def write_long_recording(path: Path, seconds: float) -> None:
@@ -286,51 +245,104 @@ def memory_curve(arguments: list[str | Path]) -> tuple[list[list[float]], float]
     return curve, time.perf_counter() - begin
 
 
-def measure_memory(stem: Path, folder: Path) -> dict[str, Any]:
+def measure_long(settings: Settings) -> dict[str, Any]:
     """Memory over time on a recording of a minute and on one of three hours."""
-    results = {}
-    for name, seconds in (("1_min", 60.0), ("3_h", 3 * 3600.0)):
-        source, target = folder / f"{name}.wav", folder / f"{name}_clean.wav"
+    stem = settings.stems[0]
+    results: dict[str, Any] = {"network": stem.name}
+    for name, seconds in settings.lengths_s.items():
+        source, target = (settings.folder / f"{name}{end}.wav" for end in ("", "_clean"))
         write_long_recording(source, seconds)
-        arguments = command(stem, source, "--audio_output_prediction", target)
-        curve, clock_s = memory_curve(arguments)
+        curve, clock_s = memory_curve(
+            command(stem, source, "--audio_output_prediction", target, "--overwrite")
+        )
         lengths = [soundfile.info(path).frames for path in (source, target)]
         results[name] = {
             "peak_mib": max(held for _, held in curve),
             "clock_s": round(clock_s, 1),
             "times_real_time": round(seconds / clock_s, 1),
             "same_length": lengths[0] == lengths[1],
-            "curve_s_mib": curve[:: max(1, len(curve) // CURVE_POINTS)],
+            "curve_s_mib": thinned(curve),
         }
         source.unlink()
         target.unlink()
     return results
 
 
+def thinned(curve: list[list[float]]) -> list[list[float]]:
+    """Some points of a curve: of each stretch the highest, so that no peak is lost."""
+    size = max(1, -(-len(curve) // CURVE_POINTS))
+    stretches = [curve[begin : begin + size] for begin in range(0, len(curve), size)]
+    return [max(stretch, key=lambda point: point[1]) for stretch in stretches]
+
+
 PARTS = {
-    "speed": measure_speed,
+    "cold": measure_cold,
+    "threads": measure_threads,
     "variants": measure_variants,
-    "start": measure_start,
-    "memory": measure_memory,
+    "long": measure_long,
 }
 
 
-def main() -> None:
+def parts(text: str) -> list[str]:
+    """Names of parts, separated by commas.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such part.
+    """
+    wanted = text.split(",")
+    if not set(wanted) <= set(PARTS):
+        raise argparse.ArgumentTypeError(f"parts are {', '.join(PARTS)}")
+    return wanted
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    weights = args.REPOSITORY / "weights"
+    default = weights / args.parse([]).name_model
+    shipped = sorted(path.with_suffix("") for path in weights.glob("*.onnx"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--stem", type=Path, default=REPOSITORY / "weights" / "model_unet")
+    parser.add_argument("--only", type=parts, default=list(PARTS), metavar="PART,...")
+    parser.add_argument("--networks", nargs="+", type=Path, help="paths without suffix")
     parser.add_argument("--folder", type=Path, help="place for some GB for a while")
+    parser.add_argument("--quick", action="store_true", help="see that it runs")
+    parser.add_argument("--results", type=Path, help="where the figures go")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for part in options.parts:
+    options.networks = options.networks or sorted(shipped, key=lambda stem: stem != default)
+    if options.results is None:
+        options.results = Path("out/prediction_quick.json") if options.quick else RESULTS
+    return options
+
+
+def settings_of(options: argparse.Namespace, folder: Path) -> Settings:
+    """How long to measure."""
+    quick = options.quick
+    return Settings(
+        stems=[stem.resolve() for stem in options.networks],
+        folder=folder,
+        runs=1 if quick else 7,
+        speed_s=4.0 if quick else 60.0,
+        variant_s=4.0 if quick else 16.0,
+        lengths_s={"1_min": 5.0, "3_h": 20.0} if quick else {"1_min": 60.0, "3_h": 3 * 3600.0},
+    )
+
+
+def main() -> None:
+    """Measure the parts that are wanted; the others keep their figures."""
+    options = parse()
+    for part in options.only:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             load = os.getloadavg()[0]
-            results[part] = PARTS[part](options.stem, Path(folder))
-            results[part]["load_before"] = round(load, 2)
-            shown = {k: v for k, v in results[part].items() if k != "curve_s_mib"}
-            print(part, json.dumps(shown, indent=2)[:4000])
-        results["machine"] = {"processor": platform.machine(), "threads": os.cpu_count()}
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            figures = PARTS[part](settings_of(options, Path(folder)))
+        about = environment.circumstances(PACKAGES)
+        about |= {
+            "command": f"python benchmarks/prediction.py --only {part}",
+            "load_before": round(load, 2),
+        }
+        results = json.loads(options.results.read_text()) if options.results.exists() else {}
+        results[part] = {"about": about, "figures": figures}
+        with data_tools.replacing(options.results) as temporary:
+            temporary.write_text(json.dumps(results, indent=1) + "\n")
+        print(part, json.dumps(figures, indent=1)[:4000])
 
 
 if __name__ == "__main__":
