@@ -40,7 +40,7 @@ def load_network(stem: Path, card: ModelCard, runtime: str = "auto", threads: in
         stem: path of the network's files without suffix.
         card: its card.
         runtime: `onnx`, `keras`, or `auto`: the first of them that is there.
-        threads: processor threads that one call may use.
+        threads: processor threads that one call may use; a network that streams takes one.
 
     Returns:
         A function from float32 batch to float32 batch, or a `StreamingNetwork` if the card says
@@ -125,7 +125,8 @@ def _load_onnx(path: Path, card: ModelCard, threads: int) -> Any:
     except ImportError as error:
         raise UserError("--runtime onnx needs `pip install onnxruntime`") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # How a recurrent layer is shared out among threads decides how its sums are rounded.
+    options.intra_op_num_threads = 1 if card.streaming else threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
