@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test benchmark benchmark-data benchmark-prediction benchmark-export model-cards example
+.PHONY: demo browser test benchmark benchmark-data benchmark-prediction benchmark-export model-cards example
 
 demo: $(VENV)/.installed
 	$(RUN) main.py --plot
@@ -12,6 +12,13 @@ example: $(VENV)/.installed
 	$(RUN) main.py demo_data/noisy/vacuum_cleaner.wav --dir_save_prediction out/example --plot --overwrite
 	mkdir -p docs
 	cp out/example/vacuum_cleaner.* docs
+
+# A browser to test the web page with: of Playwright, else of Debian; without, its test is skipped.
+browser: $(VENV)/.installed-test
+	command -v chromium-headless-shell || command -v chromium || command -v google-chrome || \
+		$(VENV)/bin/playwright install chromium-headless-shell || \
+		{ apt-get update && apt-get install --yes --no-install-recommends chromium-headless-shell; } || \
+		echo 'no browser could be installed: the web page is tested without one'
 
 test: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
@@ -61,6 +68,7 @@ $(VENV)/.installed: requirements.txt requirements-predict.txt
 	$(RUN) -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-evaluation.txt
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-evaluation.txt \
+		requirements-extra.txt
 	$(RUN) -m pip install --quiet -r requirements-test.txt
 	touch $@

@@ -46,6 +46,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_evaluation_options,
         add_download_options,
         add_streaming_options,
+        add_app_options,
     ):
         add_options(parser)
     return parser.parse(argv)
@@ -455,6 +456,24 @@ def add_download_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--keep_archives", action="store_true", help="keep what was downloaded after unpacking it"
+    )
+
+
+def add_app_options(parser: argparse.ArgumentParser) -> None:
+    """Options of app, beside --weights_folder, --name_model, --runtime and --threads."""
+    group = parser.add_argument_group("app")
+    group.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="listen there; 0.0.0.0 lets everyone in who reaches this machine",
+    )
+    group.add_argument("--port", type=int, default=7860, help="port to listen at; 0: any")
+    group.add_argument(
+        "--max_upload_mb", type=float, default=100.0, help="size of the largest recording, MB"
+    )
+    group.add_argument(
+        "--max_minutes", type=float, default=30.0, help="length of the longest recording, minutes"
     )
 
 

@@ -2,6 +2,7 @@
 
 python main.py                                    denoise the recordings of demo_data/
 python main.py --mode prediction my.wav folder/   denoise recordings
+python main.py --mode app                         open a web page that denoises recordings
 python main.py --mode download ...                download public voices and noises
 python main.py --mode data_creation ...           mix voices and noises into spectrograms
 python main.py --mode training ...                fit a network to them

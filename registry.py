@@ -15,6 +15,7 @@ MODES = {
     "streaming": "modes.streaming:run",
     "prediction": "modes.prediction:run",
     "download": "modes.download:run",
+    "app": "modes.app:run",
 }
 
 MODELS = {

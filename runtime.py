@@ -17,6 +17,9 @@ import registry
 from card import ModelCard, file_sha256
 from errors import UsageError, UserError
 
+# ONNX Runtime would otherwise report to its maker, from its import on.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 SUFFIXES = {"onnx": ".onnx", "keras": ".keras"}
 CARD_SUFFIX = ".json"
 
@@ -124,6 +127,7 @@ def _load_onnx(path: Path, card: ModelCard, threads: int) -> Any:
         import onnxruntime
     except ImportError as error:
         raise UserError("--runtime onnx needs `pip install onnxruntime`") from error
+    onnxruntime.disable_telemetry_events()  # for Windows, which has no such variable
     options = onnxruntime.SessionOptions()
     # How a recurrent layer is shared out among threads decides how its sums are rounded.
     options.intra_op_num_threads = 1 if card.streaming else threads

@@ -1,0 +1,48 @@
+"""--mode app: a web page that denoises recordings, for this machine or for a network."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+
+import web_server
+from errors import UsageError
+from web_denoiser import WebDenoiser
+
+PORTS = range(2**16)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
+    check(options)
+    denoiser = WebDenoiser(
+        options.weights_folder, options.max_minutes, options.runtime, options.threads
+    )
+    name = options.name_model if options.name_model in denoiser.names else denoiser.names[0]
+    with web_server.serving(
+        denoiser, name, options.host, options.port, options.max_upload_mb
+    ) as address:
+        print(f"Open {address} in a browser; Ctrl-C ends it", flush=True)
+        wait()
+    return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse limits that no recording meets, and ports that do not exist.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+    for name in ("max_minutes", "max_upload_mb"):
+        if not getattr(options, name) > 0:
+            raise UsageError(f"`{name}` must be above 0. Received: {getattr(options, name)}")
+    if options.port not in PORTS:
+        raise UsageError(f"`port` must be in {PORTS[0]}..{PORTS[-1]}. Received: {options.port}")
+
+
+def wait() -> None:
+    """Return at Ctrl-C."""
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print()

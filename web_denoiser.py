@@ -1,0 +1,151 @@
+"""What the web page does: denoises one recording that somebody sent, as prediction does.
+
+Recordings that are too long are refused, and messages name no folder of this machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import tempfile
+from pathlib import Path
+
+import runtime
+from audio_files import Recording, output_suffix
+from denoise_file import FileOptions, Progress, Report, denoise_file, picture_path
+from enhancer import Enhancer, checked_limits
+from errors import UserError
+
+# What browsers play; all else comes back as wav.
+PLAYABLE_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus")
+LOADED_NETWORKS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Denoised:
+    """What is shown of one recording.
+
+    Args:
+        sound: the denoised recording.
+        picture: spectrograms of before and after.
+        report: levels and length.
+    """
+
+    sound: Path
+    picture: Path
+    report: Report
+
+
+class WebDenoiser:
+    """The networks of a folder, loaded when they are first asked for.
+
+    Args:
+        weights_folder: folder of networks.
+        max_minutes: length of the longest recording that is taken.
+        runtime, threads: see `Enhancer.load`.
+
+    Raises:
+        UserError: the folder has no network.
+    """
+
+    def __init__(
+        self,
+        weights_folder: Path,
+        max_minutes: float,
+        runtime: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        self.names = network_names(weights_folder)
+        self._folder, self._max_minutes = weights_folder, max_minutes
+        self._runtime, self._threads = runtime, threads
+        self._load = functools.lru_cache(LOADED_NETWORKS)(self._load_network)
+
+    def denoise(
+        self,
+        source: Path,
+        name: str,
+        strength: float,
+        folder: Path,
+        progress: Progress | None = None,
+    ) -> Denoised:
+        """Denoise a recording.
+
+        Args:
+            source: the recording.
+            name: one of `names`.
+            strength: 0..1, see `Enhancer.load`.
+            folder: the result goes to a new folder in it.
+            progress: see `denoise_file`.
+
+        Raises:
+            UserError: the recording is unreadable or too long, or there is no such network.
+        """
+        try:
+            return self._denoise(source, self._enhancer(name, strength), folder, progress)
+        except UserError as error:
+            raise UserError(str(error).replace(str(source), source.name)) from error
+
+    def _denoise(
+        self, source: Path, enhancer: Enhancer, folder: Path, progress: Progress | None
+    ) -> Denoised:
+        """The same, with a network."""
+        max_s = 60.0 * self._max_minutes
+        recording = Recording(source)
+        self._check_length((recording.n_samples or 0) / recording.format.sample_rate, source)
+        target = Path(tempfile.mkdtemp(dir=folder)) / f"{source.stem}_denoised{suffix(source)}"
+        # A header that promises too little is not believed.
+        options = FileOptions(end_s=max_s + 1.0, plot=True)
+        report = denoise_file(enhancer, source, target, options, progress)
+        self._check_length(report.audio_s, source)
+        return Denoised(target, picture_path(target), report)
+
+    def _check_length(self, seconds: float, source: Path) -> None:
+        """Refuse a recording that would take too long.
+
+        Raises:
+            UserError: it is too long.
+        """
+        if seconds > 60.0 * self._max_minutes:
+            raise UserError(
+                f"{source.name} lasts more than {self._max_minutes:g} minutes, the limit of this "
+                "page (--max_minutes); python main.py denoises recordings of any length"
+            )
+
+    def _enhancer(self, name: str, strength: float) -> Enhancer:
+        """A network at a strength.
+
+        Raises:
+            UserError: there is no such network, or no such strength.
+        """
+        if name not in self.names:
+            raise UserError(f"The model must be one of {', '.join(self.names)}. Received: {name}")
+        loaded = self._load(name)
+        return Enhancer(loaded.network, loaded.card, checked_limits(strength, None))
+
+    def _load_network(self, name: str) -> Enhancer:
+        """A network from its files."""
+        return Enhancer.load(self._folder / name, self._runtime, self._threads)
+
+
+def network_names(folder: Path) -> list[str]:
+    """Names of the networks in a folder.
+
+    Raises:
+        UserError: there are none.
+    """
+    cards = sorted(folder.glob(f"*{runtime.CARD_SUFFIX}"))
+    suffixes = runtime.SUFFIXES.values()
+    names = [
+        card.stem
+        for card in cards
+        if any(card.with_suffix(suffix).is_file() for suffix in suffixes)
+    ]
+    if not names:
+        raise UserError(f"There are no networks in {folder}")
+    return names
+
+
+def suffix(source: Path) -> str:
+    """Suffix of the result: the recording's own where browsers play it."""
+    own = output_suffix(source, None, None)
+    return own if own.lower() in PLAYABLE_SUFFIXES else ".wav"
