@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 
 import data_tools
+import wav_chunks
 from errors import UsageError, UserError
 from registry import FORMATS
 from reproducible import make_reproducible
@@ -122,6 +123,7 @@ class SoundFormat:
         channels: number of channels.
         container, subtype: libsndfile's names; empty if only PyAV reads it.
         tags: title, artist and so on.
+        chunks: what else a WAV file says.
     """
 
     sample_rate: int
@@ -129,6 +131,7 @@ class SoundFormat:
     container: str = ""
     subtype: str = ""
     tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    chunks: wav_chunks.Chunks = ()
 
 
 class Recording:
@@ -150,7 +153,12 @@ class Recording:
         try:
             with self._open() as file:
                 self.format = SoundFormat(
-                    file.samplerate, file.channels, file.format, file.subtype, _tags(file)
+                    file.samplerate,
+                    file.channels,
+                    file.format,
+                    file.subtype,
+                    _tags(file),
+                    wav_chunks.read_chunks(path),
                 )
                 self.n_samples: int | None = file.frames
         except (soundfile.SoundFileError, OSError, ValueError) as error:
@@ -383,6 +391,8 @@ def writing(path: Path, sound_format: SoundFormat) -> Iterator[Writer]:
             _try_to_append(temporary)
             raise
         make_reproducible(temporary)
+        if sound_format.container in ("WAV", "WAVEX"):
+            wav_chunks.append_chunks(temporary, sound_format.chunks)
 
 
 def _create(temporary: Path, path: Path, sound_format: SoundFormat) -> soundfile.SoundFile:

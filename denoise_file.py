@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import levels
+import wav_chunks
 from audio_files import BLOCK_VALUES, RawFormat, Recording, output_format, writing
 from data_tools import TINY
 from enhancer import Enhancer, StreamingEnhancer, check_channels, check_rate
@@ -116,7 +117,9 @@ def denoise_file(
     n_samples, active_rms = _survey(recording, options)
     rate, channels = recording.format.sample_rate, len(active_rms)
     stream = enhancer.stream(rate, channels, 0, active_rms, live=False)
-    sound_format = dataclasses.replace(recording.format, channels=channels)
+    begin, end = _selection(options, rate)
+    chunks = wav_chunks.cut(recording.format.chunks, begin, begin == 0 and end is None)
+    sound_format = dataclasses.replace(recording.format, channels=channels, chunks=chunks)
     sound_format = output_format(target, sound_format, n_samples)
     meter = levels.LevelMeter(rate, channels)
     with contextlib.ExitStack() as stack:
@@ -181,11 +184,15 @@ def _survey(recording: Recording, options: FileOptions) -> tuple[int, np.ndarray
     return n_samples, meter.active_rms()
 
 
+def _selection(options: FileOptions, rate: int) -> tuple[int, int | None]:
+    """First sample of the part that was asked for, and the one after its last, if it has one."""
+    end = None if options.end_s is None else round(options.end_s * rate)
+    return round(options.start_s * rate), end
+
+
 def _selected(recording: Recording, options: FileOptions) -> Iterator[np.ndarray]:
     """The part and the channels that were asked for."""
-    rate = recording.format.sample_rate
-    end = None if options.end_s is None else round(options.end_s * rate)
-    for block in recording.blocks(round(options.start_s * rate), end):
+    for block in recording.blocks(*_selection(options, recording.format.sample_rate)):
         yield block.mean(axis=0, keepdims=True) if options.mono else block
 
 
