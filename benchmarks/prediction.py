@@ -85,7 +85,7 @@ def timed(work: Callable[[], Any], seconds: float) -> dict[str, float]:
         clock, cpu = time.perf_counter(), time.process_time()
         work()
         results.append((time.perf_counter() - clock, time.process_time() - cpu))
-    clock_s, cpu_s = np.min(results, axis=0)
+    clock_s, cpu_s = (min(times) for times in zip(*results, strict=True))
     return {
         "windows_per_s": round(seconds / WINDOW_S / clock_s, 1),
         "windows_per_cpu_s": round(seconds / WINDOW_S / cpu_s, 1),
