@@ -210,6 +210,48 @@ def clock(seconds: float, total: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
+def comparison_figure(waveforms: dict[str, np.ndarray], sample_rate: int) -> Figure:
+    """A spectrogram and a waveform of each of several versions of one recording.
+
+    Args:
+        waveforms: by name, (samples,) each.
+        sample_rate: Hz.
+    """
+    figure = Figure(figsize=(12, 2.4 * len(waveforms)), layout="constrained")
+    axes = figure.subplots(len(waveforms), 2, sharex=True, squeeze=False, width_ratios=(3, 2))
+    spectrograms = [_spectrogram_db(waveform, sample_rate) for waveform in waveforms.values()]
+    highest = max(float(spectrogram.max()) for spectrogram in spectrograms)
+    loudest = max(float(np.abs(waveform).max()) for waveform in waveforms.values())
+    for (name, waveform), spectrogram, (left, right) in zip(
+        waveforms.items(), spectrograms, axes, strict=True
+    ):
+        seconds = len(waveform) / sample_rate
+        image = left.imshow(
+            spectrogram,
+            origin="lower",
+            aspect="auto",
+            extent=(0.0, seconds, 0.0, sample_rate / 2000),
+            vmin=highest - RANGE_DB,
+            vmax=highest,
+            cmap="magma",
+        )
+        left.set_ylabel(f"{name}\n(kHz)")
+        right.plot(np.arange(len(waveform)) / sample_rate, waveform, linewidth=0.3)
+        right.set_ylim(-loudest, loudest)
+    figure.colorbar(image, ax=axes[:, 0], label="dBFS")
+    for axis in axes[-1]:
+        axis.set_xlabel("time (s)")
+    return figure
+
+
+def _spectrogram_db(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Power of a waveform, dB, (bins, columns)."""
+    picture = RecordingPicture(sample_rate, len(waveform))
+    picture.feed(waveform[np.newaxis], waveform[np.newaxis])
+    picture.finish()
+    return picture.spectrograms_db()[0]
+
+
 def plot_losses(rows: list[dict[str, float]]) -> Figure:
     """Training and validation loss over the epochs, on a log scale where they allow it.
 

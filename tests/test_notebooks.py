@@ -1,0 +1,179 @@
+"""The notebooks, executed whole on small made data, and what they call."""
+
+import io
+import sys
+import types
+from pathlib import Path
+
+import nbclient
+import nbformat
+import numpy as np
+import pytest
+import soundfile
+
+import callbacks
+import data_display
+import notebook_tools
+from errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TRAIN = REPOSITORY / "colab" / "Train_denoise.ipynb"
+DEMO = REPOSITORY / "demo_data" / "demo_predictions.ipynb"
+TIMEOUT_S = 600
+
+
+def executed(path, parameters, folder):
+    """A notebook after all its cells have run, with other values after its parameters."""
+    notebook = nbformat.read(path, as_version=4)
+    place = next(
+        number
+        for number, cell in enumerate(notebook.cells)
+        if "parameters" in cell.metadata.get("tags", ())
+    )
+    values = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(values))
+    nbclient.NotebookClient(
+        notebook,
+        timeout=TIMEOUT_S,
+        startup_timeout=TIMEOUT_S,
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
+    return notebook
+
+
+def outputs(notebook, kind):
+    """All outputs of one MIME type."""
+    return [
+        output["data"][kind]
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if kind in output.get("data", ())
+    ]
+
+
+def printed(notebook):
+    """All that the cells printed."""
+    return "".join(
+        output["text"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if output.output_type == "stream"
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The notebook of training, executed on the demonstration recordings, and its folder."""
+    folder = tmp_path_factory.mktemp("notebook")
+    parameters = {
+        "CORPORA": "",
+        "VOICE_DIR": str(REPOSITORY / "demo_data/voices"),
+        "NOISE_DIR": str(REPOSITORY / "demo_data/noises"),
+        "WINDOWS": 24,
+        "EPOCHS": 2,
+        "TRAINING_OPTIONS": ["--hyperparameter", "base_filters=8", "depth=2"],
+        "KEEP": str(folder / "keep"),
+        "DATA_DIR": str(folder / "data"),
+    }
+    return executed(TRAIN, parameters, REPOSITORY / "colab"), folder
+
+
+def test_the_training_notebook_trains_listens_and_scores(trained):
+    notebook, folder = trained
+    kept = {path.name for path in (folder / "keep" / "weights").iterdir()}
+    assert kept == {"my_unet.keras", "my_unet.onnx", "my_unet.json"}
+    assert len(outputs(notebook, "image/png")) == 1
+    assert len(outputs(notebook, "text/html")) == 3 + 2 * 6
+    (report,) = outputs(notebook, "text/markdown")
+    for system in ("Noisy", "my_unet", "wiener"):
+        assert system in report
+    assert "my_unet.onnx" in printed(notebook)
+
+
+def test_a_later_session_goes_on_with_what_was_kept(trained, tmp_path):
+    keep = trained[1] / "keep"
+    assert notebook_tools.going_on(keep / "weights", keep / "runs", "my_unet") == [
+        "--no-training_from_scratch"
+    ]
+    assert notebook_tools.going_on(keep / "weights", keep / "runs", "other") == []
+
+
+def test_an_interrupted_training_is_resumed(tmp_path):
+    state = tmp_path / "runs" / "my_unet" / callbacks.BACKUP / callbacks.BACKUP_STATE
+    state.parent.mkdir(parents=True)
+    state.write_text('{"epoch": 3}')
+    assert callbacks.interrupted_epoch(tmp_path / "runs" / "my_unet") == 3
+    going_on = notebook_tools.going_on(tmp_path / "weights", tmp_path / "runs", "my_unet")
+    assert going_on == ["--resume"]
+
+
+def test_the_demonstration_shows_every_recording(tmp_path):
+    notebook = executed(DEMO, {}, DEMO.parent)
+    n_recordings = len(list((REPOSITORY / "demo_data" / "noisy").glob("*.wav")))
+    assert len(outputs(notebook, "image/png")) == n_recordings
+    assert len([html for html in outputs(notebook, "text/html") if "<audio" in html]) == (
+        3 * n_recordings
+    )
+    titles = [text for text in outputs(notebook, "text/markdown") if text.startswith("## ")]
+    assert len(titles) == n_recordings
+
+
+@pytest.mark.parametrize("path", [TRAIN, DEMO], ids=lambda path: path.stem)
+def test_a_notebook_is_committed_without_its_outputs(path):
+    assert path.stat().st_size < 20_000
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+def test_no_code_of_the_project_is_copied_to_a_notebook():
+    for path in (TRAIN, DEMO):
+        source = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+        assert "keras" not in source.replace("`.keras`", "")
+        assert "def " not in source
+
+
+def test_a_command_that_fails_ends_the_cell_with_its_sentence(capsys):
+    with pytest.raises(UserError, match=r"error: `--mode` must be one of"):
+        notebook_tools.run("--mode", "nothing")
+    assert "must be one of" in capsys.readouterr().out
+
+
+def test_networks_are_kept_in_the_drive_on_colab_only(monkeypatch):
+    assert notebook_tools.keep_folder(use_drive=True) == REPOSITORY
+    mounted = []
+    drive = types.ModuleType("google.colab.drive")
+    drive.mount = mounted.append
+    colab = types.ModuleType("google.colab")
+    colab.drive = drive
+    monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    assert notebook_tools.keep_folder(use_drive=False) == REPOSITORY
+    assert notebook_tools.keep_folder(use_drive=True) == Path(
+        "/content/drive/MyDrive/speech_enhancement"
+    )
+    assert mounted == ["/content/drive"]
+
+
+def test_a_comparison_has_a_spectrogram_and_a_waveform_of_each(rng):
+    waveforms = {name: rng.normal(0.0, 0.1, 8000) for name in ("noisy", "predicted", "clean")}
+    figure = data_display.comparison_figure(waveforms, 8000)
+    pictures, curves = figure.axes[0:6:2], figure.axes[1:6:2]
+    assert [axis.get_ylabel().split("\n")[0] for axis in pictures] == list(waveforms)
+    assert len({image.get_clim() for axis in pictures for image in axis.images}) == 1
+    for axis, waveform in zip(curves, waveforms.values(), strict=True):
+        np.testing.assert_array_equal(axis.lines[0].get_ydata(), waveform)
+
+
+def test_a_part_of_a_recording_can_be_listened_to(tmp_path, monkeypatch):
+    import IPython.display
+
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    soundfile.write(tmp_path / "sound.wav", np.full((8000, 2), 0.25), 8000)
+    notebook_tools.listen(tmp_path / "sound.wav", seconds=0.5)
+    with soundfile.SoundFile(io.BytesIO(shown[0].data)) as file:
+        assert (file.frames, file.channels, file.samplerate) == (4000, 2, 8000)
+        assert np.abs(file.read()).max() == pytest.approx(0.25, abs=1e-3)
