@@ -90,6 +90,22 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         """An `onnx.ModelProto` to ship in place of Keras's own export of the network; or none."""
         return None
 
+    def step_network(
+        self, hp: keras_tuner.HyperParameters, n_frames: int | None = 1
+    ) -> keras.Model:
+        """A network that streams, with its state as inputs and outputs; not trained.
+
+        Args:
+            hp: hyper-parameters of the network.
+            n_frames: spectrogram frames in one call; open if none.
+
+        Returns:
+            A network from `spectrum` (1, frames, bins, 2) and `state_K`, zeros at first, to a
+            dictionary of `enhanced` and the `next_state_K`; its layers have the names of those of
+            `network`.
+        """
+        raise NotImplementedError
+
     def optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
         """The optimizer; Adam unless a model needs another."""
         return keras.optimizers.Adam(learning_rate)

@@ -12,6 +12,8 @@ convolution along time after S. Ahn et al., "FastEnhancer", 2025.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 from keras import layers, ops
 
@@ -36,15 +38,24 @@ class DPCRN(DenoisingHyperModel):
 
     def network(self, hp) -> keras.Model:
         """See `DenoisingHyperModel.network`; the number of frames is open."""
-        channels = hp.Int("channels", 16, 64, step=8, default=24)
-        core_channels = hp.Int("core_channels", 16, 64, step=8, default=32)
-        core_bands = hp.Int("core_bands", 16, 48, step=8, default=24)
-        conv_blocks = hp.Int("conv_blocks", 1, 3, default=1)
-        core_blocks = hp.Int("core_blocks", 1, 4, default=3)
-        heads = hp.Choice("heads", [1, 2, 4], default=4)
-        n_bins = self.audio.n_bins
+        inputs = keras.Input((None, self.audio.n_bins, 2), name="spectrum")
+        return keras.Model(inputs, self.draw(hp, inputs), name="dpcrn")
 
-        inputs = keras.Input((None, n_bins, 2), name="spectrum")
+    def draw(self, hp, inputs, recurrence: Callable | None = None):
+        """The enhanced spectrum of a spectrum.
+
+        Args:
+            hp: hyper-parameters.
+            inputs: (batch, frames, bins, 2).
+            recurrence: makes the layer along time of `units` and `name`; `TimeGRU` by default.
+        """
+        channels = hp.Int("channels", 16, 64, step=8, default=32)
+        core_channels = hp.Int("core_channels", 16, 64, step=16, default=48)
+        core_bands = hp.Int("core_bands", 16, 48, step=8, default=24)
+        conv_blocks = hp.Int("conv_blocks", 1, 3, default=2)
+        core_blocks = hp.Int("core_blocks", 1, 4, default=3)
+        head_size = hp.Choice("head_size", [8, 16], default=16)
+
         compressed = Compress(name="compress")(inputs)  # (batch, T, F, [magnitude, re, im])
         x = SkipDC(name="skip_dc")(compressed)  # (batch, T, F - 1, 3)
         x = layers.Conv2D(
@@ -61,7 +72,8 @@ class DPCRN(DenoisingHyperModel):
             x = conv_block(x, channels, f"encoder_{index}")
         skips.append(x)
 
-        x = core(x, core_channels, core_bands, core_blocks, heads)
+        heads = core_channels // head_size
+        x = core(x, core_channels, core_bands, core_blocks, heads, recurrence or TimeGRU)
 
         for index in reversed(range(conv_blocks)):
             x = layers.Add(name=f"skip_{index + 1}")([x, skips.pop()])
@@ -70,8 +82,7 @@ class DPCRN(DenoisingHyperModel):
         mask = layers.Conv2DTranspose(
             2, (1, FOLD_KERNEL), strides=(1, FOLD), padding="same", name="unfold"
         )(x)  # (batch, T, F - 1, 2)
-        outputs = ApplyMask(name="apply_mask")([compressed, mask])
-        return keras.Model(inputs, outputs, name="dpcrn")
+        return ApplyMask(name="apply_mask")([compressed, mask])
 
     def optimizer(self, learning_rate) -> keras.optimizers.Optimizer:
         """AdamW with clipped gradients, which recurrent networks need."""
@@ -87,6 +98,20 @@ class DPCRN(DenoisingHyperModel):
 
         return streaming_graph(model)
 
+    def step_network(self, hp, n_frames: int | None = 1) -> keras.Model:
+        """See `DenoisingHyperModel.step_network`; a state for each GRU."""
+        spectrum = keras.Input(batch_shape=(1, n_frames, self.audio.n_bins, 2), name="spectrum")
+        paths: list[CarriedPath] = []
+
+        def recurrence(units: int, name: str) -> CarriedPath:
+            paths.append(CarriedPath(units, name))
+            return paths[-1]
+
+        enhanced = self.draw(hp, spectrum, recurrence)
+        next_states = {f"next_{path.state.name}": path.next_state for path in paths}
+        inputs = [spectrum, *(path.state for path in paths)]
+        return keras.Model(inputs, {"enhanced": enhanced, **next_states}, name="dpcrn_step")
+
 
 def conv_block(x, channels: int, name: str):
     """A residual convolution over three neighbouring bands."""
@@ -94,20 +119,20 @@ def conv_block(x, channels: int, name: str):
     return layers.Add(name=f"{name}_add")([x, y])
 
 
-def core(x, channels: int, n_bands: int, blocks: int, heads: int):
+def core(x, channels: int, n_bands: int, blocks: int, heads: int, recurrence: Callable):
     """The dual-path blocks, on fewer bands: (batch, T, B, C) in and out."""
     bands, outer_channels = x.shape[2:]
     x = BandMix(n_bands, name="to_core")(x)  # (batch, T, core bands, C)
     x = layers.Dense(channels, name="core_in")(x)
     x = BandEmbedding(name="band_embedding")(x)
     for index in range(blocks):
-        x = residual(x, TimeGRU(channels, name=f"time_{index}"))
+        x = residual(x, recurrence(channels, name=f"time_{index}"))
         x = residual(x, BandAttention(heads, name=f"frequency_{index}"))
     x = layers.Dense(outer_channels, name="core_out")(x)
     return BandMix(bands, name="from_core")(x)
 
 
-def residual(x, path: layers.Layer):
+def residual(x, path):
     """Normalise, run one path of the dual-path block, project, and add to what was there."""
     y = layers.LayerNormalization(epsilon=1e-5, name=f"{path.name}_norm")(x)
     y = layers.Dense(x.shape[-1], name=f"{path.name}_out")(path(y))
@@ -199,16 +224,24 @@ class TimeGRU(layers.Layer):
 
     def call(self, x):
         """(batch, T, F, C) -> (batch, T, F, units), the state starting at zero."""
-        projected = ops.matmul(x, self.kernel) + self.bias[0]
-        steps = ops.moveaxis(projected, 1, 0)  # (T, batch, F, 3 units)
+        steps = self.project(x)
         state = ops.zeros_like(steps[0, ..., : self.units])
+        return self.run(steps, state)[0]
+
+    def project(self, x):
+        """(batch, T, F, C) -> (T, batch, F, 3 units), the inputs of the gates."""
+        return ops.moveaxis(ops.matmul(x, self.kernel) + self.bias[0], 1, 0)
+
+    def run(self, steps, state):
+        """Outputs (batch, T, F, units) of projected frames, and the state after the last."""
         if steps.shape[0] is None:
-            return ops.moveaxis(ops.scan(self.step, state, steps)[1], 0, 1)
+            state, outputs = ops.scan(self.step, state, steps)
+            return ops.moveaxis(outputs, 0, 1), state
         outputs = []
         for projected_frame in ops.unstack(steps):
             state, _ = self.step(state, projected_frame)
             outputs.append(state)
-        return ops.stack(outputs, axis=1)
+        return ops.stack(outputs, axis=1), state
 
     def compute_output_shape(self, input_shape):
         """See `keras.layers.Layer.compute_output_shape`; saves tracing the loop over frames."""
@@ -228,6 +261,40 @@ class TimeGRU(layers.Layer):
     def get_config(self) -> dict:
         """See `keras.layers.Layer.get_config`."""
         return {**super().get_config(), "units": self.units}
+
+
+@keras.saving.register_keras_serializable("speech_enhancement")
+class CarriedGRU(TimeGRU):
+    """A `TimeGRU` that is given its state, and gives it back."""
+
+    def build(self, input_shape) -> None:
+        """See `TimeGRU.build`; the shapes are those of the frames and of the state."""
+        super().build(input_shape[0])
+
+    def call(self, inputs):
+        """[(1, T, F, C), (1, F, units)] -> (1, T, F, units) and the next (1, F, units)."""
+        x, state = inputs
+        return self.run(self.project(x), state)
+
+    def compute_output_shape(self, input_shape):
+        """See `keras.layers.Layer.compute_output_shape`."""
+        shape, state_shape = input_shape
+        return (*shape[:-1], self.units), state_shape
+
+
+class CarriedPath:
+    """A `CarriedGRU` whose state is an input and an output of the network that it is drawn in."""
+
+    def __init__(self, units: int, name: str) -> None:
+        self.name = name
+        self.layer = CarriedGRU(units, name=name)
+
+    def __call__(self, x):
+        """(1, T, F, C) -> (1, T, F, units)."""
+        shape = (1, x.shape[2], self.layer.units)
+        self.state = keras.Input(batch_shape=shape, name=self.name.replace("time", "state"))
+        y, self.next_state = self.layer([x, self.state])
+        return y
 
 
 @keras.saving.register_keras_serializable("speech_enhancement")

@@ -118,19 +118,7 @@ def streaming_graph(model: keras.Model) -> onnx.ModelProto:
         x = graph.run("Add", x, graph.convolution(x, layer(f"encoder_{index}"), 1))
     skips.append(x)
 
-    to_core = graph.constant(layer("to_core").get_weights()[0].T)
-    x = graph.transpose(graph.run("MatMul", x, to_core), 0, 2, 1)  # (frames, bands, channels)
-    kernel, bias = layer("core_in").get_weights()
-    embedding = layer("band_embedding").get_weights()[0]  # (bands, channels)
-    x = graph.run("MatMul", x, graph.constant(kernel))
-    x = graph.run("Add", x, graph.constant(embedding + bias))
-    for index in range(core_blocks):
-        x = _residual(graph, x, model, f"time_{index}", index)
-        x = _residual(graph, x, model, f"frequency_{index}")
-    kernel, bias = layer("core_out").get_weights()
-    x = graph.reshape(graph.dense(x, kernel, bias), (-1, len(embedding), len(bias)))
-    from_core = graph.constant(layer("from_core").get_weights()[0].T)
-    x = graph.run("MatMul", graph.transpose(x, 0, 2, 1), from_core)  # (frames, channels, bands)
+    x = _core(graph, x, model, core_blocks)
 
     for index in reversed(range(conv_blocks)):
         x = graph.run("Add", x, skips.pop())
@@ -142,6 +130,24 @@ def streaming_graph(model: keras.Model) -> onnx.ModelProto:
 
     bands, units = layer("band_embedding").get_weights()[0].shape
     return _model_proto(graph, n_bins, core_blocks, (1, bands, units))
+
+
+def _core(graph: Graph, x: str, model: keras.Model, blocks: int) -> str:
+    """See `model_dpcrn.core`; (frames, channels, bands) in and out."""
+    layer = model.get_layer
+    to_core = graph.constant(layer("to_core").get_weights()[0].T)
+    x = graph.transpose(graph.run("MatMul", x, to_core), 0, 2, 1)  # (frames, bands, channels)
+    kernel, bias = layer("core_in").get_weights()
+    embedding = layer("band_embedding").get_weights()[0]  # (bands, channels)
+    x = graph.run("MatMul", x, graph.constant(kernel))
+    x = graph.run("Add", x, graph.constant(embedding + bias))
+    for index in range(blocks):
+        x = _residual(graph, x, model, f"time_{index}", index)
+        x = _residual(graph, x, model, f"frequency_{index}")
+    kernel, bias = layer("core_out").get_weights()
+    x = graph.reshape(graph.dense(x, kernel, bias), (-1, len(embedding), len(bias)))
+    from_core = graph.constant(layer("from_core").get_weights()[0].T)
+    return graph.run("MatMul", graph.transpose(x, 0, 2, 1), from_core)
 
 
 def _compress(graph: Graph, parts: list[str]) -> tuple[str, str, str]:
@@ -200,7 +206,8 @@ def _attention(graph: Graph, x: str, layer: Any) -> str:
     kernel, bias = layer.get_weights()
     channels = kernel.shape[0]
     bands, size = layer.bands, channels // layer.heads
-    scale = np.repeat(np.float32([size**-0.5, 1.0, 1.0]), channels)  # of query, key, value
+    # Of query, key and value.
+    scale = np.repeat(np.array([size**-0.5, 1.0, 1.0], np.float32), channels)
     x = graph.dense(x, kernel * scale, bias * scale)
     x = graph.transpose(graph.reshape(x, (-1, bands, 3, layer.heads, size)), 2, 0, 3, 1, 4)
     query, key, value = (graph.take(x, index, 0) for index in range(3))

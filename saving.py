@@ -88,6 +88,13 @@ def load_weights_into(model: keras.Model, path: Path) -> None:
         ) from error
 
 
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copy the weights of each layer into the layer of the same name."""
+    for layer in target.layers:
+        if layer.weights:
+            layer.set_weights(source.get_layer(layer.name).get_weights())
+
+
 def export_onnx(
     hyper_model: DenoisingHyperModel, model: keras.Model, saved: Path, path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import data_tools
 import features
 import losses
 import model_dpcrn
+import saving
 import spectral_ops
 
 SMALL = {"channels": 16, "core_channels": 16, "core_bands": 16, "core_blocks": 2}
@@ -135,3 +136,21 @@ def test_si_snr_is_that_of_its_definition(rng):
     value = keras.ops.convert_to_numpy(losses.si_snr_db(clean, estimate))
     np.testing.assert_allclose(value, [expected], rtol=1e-4)
     assert float(losses.si_snr_db(np.zeros((1, 400), "float32"), estimate[:, :400])[0]) == 0.0
+
+
+@pytest.mark.parametrize("n_frames", [1, None])
+def test_step_with_its_state_is_the_network(hyper_model, network, spectrum, n_frames):
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(SMALL)
+    step = hyper_model.step_network(hp, n_frames)
+    saving.copy_weights(network, step)
+    states = {x.name: np.zeros(x.shape, np.float32) for x in step.inputs[1:]}
+    enhanced = []
+    for frames in np.split(spectrum, N_FRAMES // (n_frames or 2), axis=1):
+        outputs = step.predict_on_batch([frames, *states.values()])
+        enhanced.append(outputs["enhanced"])
+        states = {name: outputs[f"next_{name}"] for name in states}
+    expected = network.predict_on_batch(spectrum)
+    np.testing.assert_allclose(
+        np.concatenate(enhanced, axis=1), expected, rtol=1e-4, atol=1e-4
+    )
