@@ -45,6 +45,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_prediction_options,
         add_evaluation_options,
         add_download_options,
+        add_export_options,
         add_streaming_options,
         add_app_options,
     ):
@@ -350,8 +351,8 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
         "--models",
         type=names,
         metavar="NAME,...",
-        help="networks of --weights_folder to score, or all; --name_model by default, "
-        "none beside --enhanced_dir",
+        help="networks of --weights_folder to score or to export, or all; --name_model by "
+        "default, none beside --enhanced_dir",
     )
     group.add_argument(
         "--enhanced_dir",
@@ -408,6 +409,21 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="measure speed and memory too",
+def add_export_options(parser: argparse.ArgumentParser) -> None:
+    """Options of export, beside --models, --weights_folder and --name_model."""
+    group = parser.add_argument_group("export")
+    group.add_argument(
+        "--formats",
+        type=names,
+        default=list(registry.EXPORT_FORMATS),
+        metavar="NAME,...",
+        help=f"what to write of: {', '.join(registry.EXPORT_FORMATS)}",
+    )
+    group.add_argument(
+        "--export_dir",
+        type=Path,
+        default=REPOSITORY / "out/export",
+        help="folder of exported networks and of the report",
     )
 
 

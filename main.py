@@ -8,6 +8,7 @@ python main.py --mode data_creation ...           mix voices and noises into spe
 python main.py --mode training ...                fit a network to them
 python main.py --mode tuning ...                  search the hyper-parameters of a network
 python main.py --mode evaluation ...              score networks, baselines and others' results
+python main.py --mode export ...                  write networks for ONNX, LiteRT and TensorFlow
 python main.py --mode streaming                   denoise a microphone, or a pipe, as it arrives
 python main.py --help                             every mode and option
 """

@@ -12,6 +12,7 @@ MODES = {
     "training": "modes.training:run",
     "tuning": "modes.tuning:run",
     "evaluation": "modes.evaluation:run",
+    "export": "modes.export:run",
     "streaming": "modes.streaming:run",
     "prediction": "modes.prediction:run",
     "download": "modes.download:run",
@@ -55,6 +56,15 @@ LOSSES_OF_TARGET = {
 # What can run a saved network, and what a result can be stored as.
 RUNTIMES = ("auto", "onnx", "keras")
 FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "au", "caf", "w64", "rf64")
+
+
+# What a network can be exported as.
+EXPORT_FORMATS = {
+    "onnx": "exporters:Onnx",
+    "int8": "exporters:Int8",
+    "litert": "exporters:LiteRT",
+    "saved_model": "exporters:SavedModel",
+}
 
 
 METRICS = {

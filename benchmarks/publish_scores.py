@@ -18,12 +18,13 @@ sys.path.insert(0, str(REPOSITORY))
 
 import environment  # noqa: E402
 import report  # noqa: E402
+from benchmarks.readme_parts import with_part  # noqa: E402
 from data_tools import replacing  # noqa: E402
 from score_summary import COLUMNS  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "RESULTS.json"
 README = REPOSITORY / "README.md"
-MARKS = ("<!-- scores:begin -->", "<!-- scores:end -->")
+PART = "scores"
 README_METRICS = (
     *("pesq_wb", "pesq_nb", "stoi", "si_sdr", "dnsmos_ovrl"),
     *("spectrogram_mse", "spectrogram_ssim"),
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         _write(RESULTS, json.dumps(list(map(published, summaries)), indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
     _write(RESULTS.with_suffix(".md"), results_markdown(results))
-    _write(README, with_scores(README.read_text(), readme_scores(results)))
+    _write(README, with_part(README.read_text(), PART, readme_scores(results)))
 
 
 def published(summary: dict[str, Any]) -> dict[str, Any]:
@@ -85,13 +86,6 @@ def _readme_table(summary: dict[str, Any]) -> str:
 def _mean(mean: dict[str, Any] | None, metric: str) -> str:
     """A mean without its interval, which RESULTS.md has."""
     return "-" if mean is None else f"{mean['mean']:.{COLUMNS[metric].digits}f}"
-
-
-def with_scores(readme: str, scores: str) -> str:
-    """The README with the text between its marks replaced."""
-    before, rest = readme.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    return f"{before}{MARKS[0]}\n{scores}\n{MARKS[1]}{after}"
 
 
 def _write(path: Path, text: str) -> None:

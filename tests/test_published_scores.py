@@ -1,4 +1,4 @@
-"""The README and RESULTS.md show the scores of RESULTS.json, and nothing else does the typing."""
+"""The README shows what RESULTS.json and EXPORTS.json hold, and nothing else does the typing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from benchmarks import publish_scores
+import registry
+from benchmarks import publish_exports, publish_scores
+from benchmarks.readme_parts import with_part
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +18,7 @@ def results():
 
 def test_readme_shows_the_results(results):
     readme = publish_scores.README.read_text()
-    assert publish_scores.with_scores(readme, publish_scores.readme_scores(results)) == readme
+    assert with_part(readme, "scores", publish_scores.readme_scores(results)) == readme
 
 
 def test_markdown_is_the_report_of_the_results(results):
@@ -36,7 +38,7 @@ def test_publishing_replaces_what_stands_between_the_marks(tmp_path, monkeypatch
     command = "python main.py --clean_dir /home/me/clean --every 2"
     summary = results[0] | {"about": results[0]["about"] | {"command": command}}
     (report / "report.json").write_text(json.dumps(summary))
-    begin, end = publish_scores.MARKS
+    begin, end = "<!-- scores:begin -->", "<!-- scores:end -->"
     (tmp_path / "README.md").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     monkeypatch.setattr(publish_scores, "README", tmp_path / "README.md")
     monkeypatch.setattr(publish_scores, "RESULTS", tmp_path / "RESULTS.json")
@@ -48,3 +50,32 @@ def test_publishing_replaces_what_stands_between_the_marks(tmp_path, monkeypatch
     assert "| **Noisy** |" in text
     shown = "`python main.py --clean_dir clean --every 2`"
     assert shown in (tmp_path / "RESULTS.md").read_text()
+def test_readme_shows_the_exports():
+    results = json.loads(publish_exports.RESULTS.read_text())
+    readme = publish_exports.README.read_text()
+    assert with_part(readme, "exports", publish_exports.readme_table(results)) == readme
+
+
+def test_exports_are_of_shipped_networks_beside_keras():
+    rows = json.loads(publish_exports.RESULTS.read_text())["rows"]
+    kept = {(row["network"], row["format"]) for row in rows if not row["reason"]}
+    names = {path.stem for path in (publish_exports.REPOSITORY / "weights").glob("*.keras")}
+    assert {name for name, _ in kept} <= names
+    for name, kind in kept:
+        assert (name, "keras") in kept
+        assert kind in ("keras", *registry.EXPORT_FORMATS)
+
+
+def test_publishing_exports_replaces_what_stands_between_the_marks(tmp_path, monkeypatch):
+    results = json.loads(publish_exports.RESULTS.read_text())
+    command = "python main.py --mode export --export_dir /home/me/export"
+    report = results | {"about": results["about"] | {"command": command}}
+    (tmp_path / "export.json").write_text(json.dumps(report))
+    (tmp_path / "README.md").write_text("<!-- exports:begin -->\nold\n<!-- exports:end -->\n")
+    monkeypatch.setattr(publish_exports, "README", tmp_path / "README.md")
+    monkeypatch.setattr(publish_exports, "RESULTS", tmp_path / "EXPORTS.json")
+    publish_exports.main([str(tmp_path)])
+    text = (tmp_path / "README.md").read_text()
+    assert "`python main.py --mode export --export_dir export`" in text
+    assert "| model_unet | int8 | `model_unet_int8.onnx` |" in text
+    assert "old" not in text

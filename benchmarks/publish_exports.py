@@ -1,0 +1,62 @@
+"""Turn the report of an export into EXPORTS.json and the README's table.
+
+    python benchmarks/publish_exports.py out/export
+
+Without a report, the README is written anew from EXPORTS.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+import environment  # noqa: E402
+import export_report  # noqa: E402
+from benchmarks.readme_parts import with_part  # noqa: E402
+from data_tools import replacing  # noqa: E402
+from export_report import ExportRow  # noqa: E402
+
+RESULTS = REPOSITORY / "benchmarks" / "EXPORTS.json"
+README = REPOSITORY / "README.md"
+PART = "exports"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read the report, write the results and what is made of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("report", nargs="?", type=Path, help="folder of an export")
+    options = parser.parse_args(argv)
+    if options.report:
+        summary = published(json.loads((options.report / "export.json").read_text()))
+        _write(RESULTS, json.dumps(summary, indent=1) + "\n")
+    results = json.loads(RESULTS.read_text())
+    _write(README, with_part(README.read_text(), PART, readme_table(results)))
+
+
+def published(summary: dict[str, Any]) -> dict[str, Any]:
+    """A report whose command others can repeat."""
+    command = environment.shareable_command(summary["about"]["command"])
+    return summary | {"about": summary["about"] | {"command": command}}
+
+
+def readme_table(results: dict[str, Any]) -> str:
+    """What was measured, where, and a row for each network and format."""
+    facts = results["about"]
+    table = export_report.table([ExportRow(**row) for row in results["rows"]])
+    return f"{facts['date']}, {facts['machine']}; `{facts['command']}`:\n\n{table}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text wholly or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
