@@ -45,9 +45,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_prediction_options,
         add_evaluation_options,
         add_download_options,
+        add_app_options,
         add_export_options,
         add_streaming_options,
-        add_app_options,
     ):
         add_options(parser)
     return parser.parse(argv)
@@ -409,6 +409,9 @@ def add_evaluation_options(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="measure speed and memory too",
+    )
+
+
 def add_export_options(parser: argparse.ArgumentParser) -> None:
     """Options of export, beside --models, --weights_folder and --name_model."""
     group = parser.add_argument_group("export")

@@ -50,6 +50,8 @@ def test_publishing_replaces_what_stands_between_the_marks(tmp_path, monkeypatch
     assert "| **Noisy** |" in text
     shown = "`python main.py --clean_dir clean --every 2`"
     assert shown in (tmp_path / "RESULTS.md").read_text()
+
+
 def test_readme_shows_the_exports():
     results = json.loads(publish_exports.RESULTS.read_text())
     readme = publish_exports.README.read_text()
