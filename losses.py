@@ -14,10 +14,11 @@ from keras import ops
 
 import spectral_ops
 
-# Clean waveforms are brought to this RMS before their spectra are compared, and those quieter
-# than the second one are taken to be silent.
+# Clean waveforms are brought to this RMS before their spectra are compared; those quieter than the
+# second one are amplified no further, or what is left of noise in a window without voice would
+# outweigh all windows with one.
 REFERENCE_LEVEL = 0.1
-QUIETEST_LEVEL = 1e-3
+QUIETEST_LEVEL = 0.03
 SILENT_ENERGY = 1e-2
 
 # Linear beyond one, quadratic within (Huber 1964), a compromise between L2 and L1.

@@ -110,3 +110,10 @@ def test_losses_survive_being_saved(name):
     twin = keras.saving.deserialize_keras_object(stored, safe_mode=True)
     assert type(twin) is type(loss)
     assert twin.get_config() == loss.get_config()
+
+
+def test_noise_left_in_a_pause_costs_less_than_a_lost_voice(rng):
+    loss = make("compressed_spectrum", si_snr=0.0)
+    voice = rng.standard_normal((4, 63, 257, 2)).astype(np.float32)
+    silence = np.zeros_like(voice)
+    assert loss(silence, 0.1 * voice) < loss(voice, silence)
