@@ -29,6 +29,8 @@ SMALL = {
     "conv1d": {"filters": 16, "skip_connections": True, "multi_scale": True},
     "dpcrn": {"channels": 16, "core_channels": 16, "core_bands": 16, "core_blocks": 1},
 }
+# A minute for its 53 convolutions, which the other networks have too.
+SLOW_TO_EXPORT = {"resunet"}
 
 
 class Toy(DenoisingHyperModel):
@@ -79,6 +81,13 @@ def train_one_step(hyper_model, model, rng):
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
+def denoise(hyper_model, model, noisy):
+    def network(batch):
+        return np.asarray(model(batch, training=False))
+
+    return hyper_model.features.denoise(noisy, network, hyper_model.audio)
+
+
 @pytest.mark.parametrize("name", [*registry.MODELS, "toy"])
 def test_it_trains_saves_reloads_and_denoises(name, tmp_path, rng, monkeypatch):
     monkeypatch.setitem(registry.MODELS, "toy", f"{__name__}:Toy")
@@ -86,26 +95,21 @@ def test_it_trains_saves_reloads_and_denoises(name, tmp_path, rng, monkeypatch):
     model = build(hyper_model, name)
     train_one_step(hyper_model, model, rng)
 
-    card = saving.save_network(tmp_path / "net", model, hyper_model)
-    assert card.model == hyper_model.name == name
+    model.save(tmp_path / "net.keras")
     reloaded = saving.load_keras(tmp_path / "net.keras")
     noisy, _ = windows(hyper_model, rng)
-
-    def estimate(network):
-        return card.features.denoise(
-            noisy, lambda x: np.asarray(network(x, training=False)), card.audio
-        )
-
-    expected = estimate(model)
+    expected = denoise(hyper_model, model, noisy)
     assert expected.shape == noisy.shape
-    np.testing.assert_array_equal(estimate(reloaded), expected)
+    np.testing.assert_array_equal(denoise(hyper_model, reloaded, noisy), expected)
 
-    enhancer = Enhancer.load(tmp_path / "net", runtime="onnx", threads=1)
-    assert enhancer.enhance(noisy[0], card.audio.sample_rate).shape == noisy[0].shape
-    if not card.streaming:
-        np.testing.assert_allclose(
-            card.features.denoise(noisy, enhancer.network, card.audio), expected, atol=1e-4
-        )
+    if name not in SLOW_TO_EXPORT:
+        card = saving.save_network(tmp_path / "net", model, hyper_model)
+        assert card.model == hyper_model.name == name
+        enhancer = Enhancer.load(tmp_path / "net", runtime="onnx", threads=1)
+        assert enhancer.enhance(noisy[0], card.audio.sample_rate).shape == noisy[0].shape
+        if not card.streaming:
+            actual = card.features.denoise(noisy, enhancer.network, card.audio)
+            np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("representation", ["magnitude_db", "magnitude"])
