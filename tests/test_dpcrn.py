@@ -151,6 +151,4 @@ def test_step_with_its_state_is_the_network(hyper_model, network, spectrum, n_fr
         enhanced.append(outputs["enhanced"])
         states = {name: outputs[f"next_{name}"] for name in states}
     expected = network.predict_on_batch(spectrum)
-    np.testing.assert_allclose(
-        np.concatenate(enhanced, axis=1), expected, rtol=1e-4, atol=1e-4
-    )
+    np.testing.assert_allclose(np.concatenate(enhanced, axis=1), expected, rtol=1e-4, atol=1e-4)
