@@ -228,21 +228,25 @@ def address(weights, home, log):
         *("--weights_folder", weights, "--name_model", "gate"),
         *("--max_upload_mb", str(MAX_UPLOAD_MB)),
     ]
-    with log.open("w") as errors:
-        process = subprocess.Popen(
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
             command,
             cwd=REPOSITORY,
             env={**os.environ, "TMPDIR": str(home)},
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-        )
-        said = process.stdout.readline()
-        found = re.search(r"http://\S+", said)
-        assert found, said + log.read_text()
-        yield found[0]
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        ) as process,
+    ):
+        try:
+            said = process.stdout.readline()
+            found = re.search(r"http://\S+", said)
+            assert found, said + log.read_text()
+            yield found[0]
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
     assert process.returncode == 0
     assert {path.name for path in home.iterdir()} == {"secret.txt", "private.wav", "log.txt"}
 
