@@ -198,6 +198,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--max_validation_windows", type=int, help="validate on this many windows only"
     )
     group.add_argument(
+        "--loud_weight",
+        type=float,
+        default=0.0,
+        help="share of a bin's weight in the loss that follows the voice's loudness, 0..1",
+    )
+    group.add_argument(
         "--evaluate_every", type=int, default=0, help="epochs between scorings of mixtures; 0: none"
     )
     group.add_argument(

@@ -10,11 +10,14 @@ from typing import Any
 import keras
 import numpy as np
 
+import data_tools
 from config import AudioConfig
 from errors import UserError
 from features import Features
 
 MANIFEST = "manifest.json"
+# Of a bin in the loss, times the mean; a few bins would rule it otherwise.
+LARGEST_WEIGHT = 8.0
 
 
 def load_manifest(folder: Path) -> dict[str, Any]:
@@ -53,6 +56,7 @@ class StoredWindows(keras.utils.PyDataset):
         time_serie_folder: folder of the time series; the manifest's by default.
         limit: use only this many windows.
         shuffle_seed: seed of the order; none keeps the order of the files.
+        loud_weight: above 0, batches are (input, target, weights): see `loudness_weights`.
 
     Raises:
         UserError: the data set is unfinished, or a file is missing or of another shape.
@@ -67,6 +71,7 @@ class StoredWindows(keras.utils.PyDataset):
         time_serie_folder: Path | None = None,
         limit: int | None = None,
         shuffle_seed: int | None = None,
+        loud_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,6 +84,7 @@ class StoredWindows(keras.utils.PyDataset):
             end = min(end, begin + limit)
         self.indices = np.arange(begin, end)
         self.shuffle_seed = shuffle_seed
+        self.loud_weight = loud_weight
         self.start_epoch(0)
         self.n_stored = max(stop for _, stop in manifest["split"].values())
         self.folder = Path(folder)
@@ -96,11 +102,13 @@ class StoredWindows(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(self.n_windows / self.batch_size)
 
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, ...]:
         chosen = self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
         # Sorted, so that a disk is read in one direction.
         chosen = np.sort(chosen)
-        return self.features.pair(self.noisy[chosen], self.clean[chosen], self.audio)
+        clean = self.clean[chosen]
+        pair = self.features.pair(self.noisy[chosen], clean, self.audio)
+        return (*pair, loudness_weights(clean, self.loud_weight)) if self.loud_weight else pair
 
     def start_epoch(self, epoch: int) -> None:
         """Take the order of an epoch, counted from zero."""
@@ -135,6 +143,25 @@ class StoredWindows(keras.utils.PyDataset):
             _open_windows(self.time_serie_folder / "noisy_voice_timeserie.npy", shape),
             _open_windows(self.time_serie_folder / "voice_timeserie.npy", shape),
         )
+
+
+def loudness_weights(clean_db: np.ndarray, share: float) -> np.ndarray:
+    """Weights of a loss that attend to the bins where the voice is loud.
+
+    A loss in dB takes a bin that nobody hears for as important as the loudest; errors in the
+    loudest are what lowers the signal-to-noise ratio.
+
+    Args:
+        clean_db: magnitudes of the voice, dB (batch, bins, frames).
+        share: 0..1, of the weight that follows the root of the magnitude; the rest is the same
+            for all bins.
+
+    Returns:
+        float32 (batch, bins, frames), about 1 in the mean of each window.
+    """
+    root = data_tools.db_to_amplitude(0.5 * clean_db)
+    root /= root.mean(axis=(1, 2), keepdims=True)
+    return (1.0 - share + share * np.minimum(root, LARGEST_WEIGHT)).astype(np.float32)
 
 
 def _open_windows(path: Path, shape: tuple[int, ...]) -> np.ndarray:
