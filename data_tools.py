@@ -180,14 +180,15 @@ def remove_partial_files(folder: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    """Whether a process runs."""
+    """Whether a process runs; one that ended and that nobody asked about does not."""
     try:
         os.kill(process, 0)
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+    except (OSError, OverflowError):
+        return True  # of another user, or of a system without /proc
+    return state != "Z"
 
 
 def _umask() -> int:

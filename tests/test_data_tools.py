@@ -1,5 +1,7 @@
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -351,3 +353,15 @@ class TestReplacing:
         ):
             full.write("x" * 100000)
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="partial files are swept on POSIX systems only")
+def test_partial_files_of_ended_processes_are_swept(tmp_path):
+    """Even of one that its parent has not asked about, as a container without init leaves it."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        mine = tmp_path / f"{data_tools.PARTIAL}{os.getpid()}-a.wav"
+        for path in (mine, tmp_path / f"{data_tools.PARTIAL}{process.pid}-b.wav"):
+            path.write_bytes(b"half")
+        data_tools.remove_partial_files(tmp_path)
+        assert list(tmp_path.iterdir()) == [mine]
