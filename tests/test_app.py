@@ -462,7 +462,8 @@ def test_a_microphone_is_recorded_and_denoised(page):
     button(page, "Record").click()
     page.wait_for_timeout(1500)
     button(page, "Stop").click()
-    page.locator("#noisy").get_by_label("Play", exact=True).wait_for()
+    # The recorder has a button to play too, and shows it before the server has the recording.
+    page.get_by_test_id("audio-player-Noisy").wait_for(state="attached")
     button(page, "Denoise").click()
     page.get_by_text("dBFS before").wait_for()
 

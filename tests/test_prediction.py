@@ -483,8 +483,10 @@ def test_a_terminal_shows_each_recording_and_all_of_them(jobs, weights, tmp_path
     termios.tcsetwinsize(end, (24, 100))
     command = [sys.executable, "main.py", tmp_path / "in", f"--jobs={jobs}"]
     command += ["--weights_folder", weights.parent, "--name_model", weights.name]
+    # A fast machine is done with a recording before its bar is due otherwise.
+    environment = {**os.environ, "TQDM_MININTERVAL": "0"}
     with subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=end, close_fds=True
+        command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=end, env=environment
     ) as process:
         os.close(end)
         shown = ""
