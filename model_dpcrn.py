@@ -85,8 +85,19 @@ class DPCRN(DenoisingHyperModel):
         return ApplyMask(name="apply_mask")([compressed, mask])
 
     def optimizer(self, learning_rate) -> keras.optimizers.Optimizer:
-        """AdamW with clipped gradients, which recurrent networks need."""
-        return keras.optimizers.AdamW(learning_rate, weight_decay=1e-4, global_clipnorm=1.0)
+        """Muon with clipped gradients, which recurrent networks need.
+
+        Its steps turn a matrix in all directions alike, and AdamW takes the other weights: after
+        the same audio the loss was lower than with AdamW alone. K. Jordan et al., "Muon", 2024;
+        for its step size, J. Liu et al., "Muon is Scalable for LLM Training", 2025.
+        """
+        return keras.optimizers.Muon(
+            learning_rate,
+            weight_decay=1e-4,
+            adam_weight_decay=1e-4,
+            global_clipnorm=1.0,
+            exclude_embeddings=False,
+        )
 
     def metrics(self) -> list:
         """None: the terms of the loss say more than another metric would."""
