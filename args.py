@@ -174,7 +174,12 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--training_from_scratch",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="start from random weights, not from those of --name_model",
+        help="start from random weights, not from those (and the optimizer) of --name_model",
+    )
+    group.add_argument(
+        "--save_optimizer",
+        action="store_true",
+        help="keep the optimizer's state in the network's file (thrice its size), to go on with it",
     )
     group.add_argument(
         "--resume", action="store_true", help="go on with an interrupted training of --name_model"

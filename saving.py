@@ -57,8 +57,12 @@ def save_network(
     return card
 
 
-def load_keras(path: Path) -> keras.Model:
+def load_keras(path: Path, compile: bool = False) -> keras.Model:
     """A saved network, without running any code that the file may carry.
+
+    Args:
+        path: of the `.keras` file.
+        compile: with its loss and its optimizer, where the file holds them.
 
     Raises:
         UserError: the file is missing or is not a network.
@@ -66,7 +70,7 @@ def load_keras(path: Path) -> keras.Model:
     if not Path(path).is_file():
         raise UserError(f"No network at {path}")
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=compile, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"Cannot read {path} as a Keras network: {reason}") from error
@@ -86,6 +90,34 @@ def load_weights_into(model: keras.Model, path: Path) -> None:
             f"{path} holds {sum(w.size for w in weights)} weights of another network; "
             f"this one has {model.count_params()}"
         ) from error
+
+
+def load_optimizer_into(model: keras.Model, path: Path) -> bool:
+    """Go on with the moments of the optimizer that trained a saved network.
+
+    The count of steps and the learning rate stay as they are, so that a schedule starts anew, and
+    an Adam whose count starts anew takes small steps at first.
+
+    Returns:
+        Whether the file holds the state of an optimizer that fits.
+    """
+    saved = load_keras(path, compile=True).optimizer
+    if saved is None:
+        return False
+    model.optimizer.build(model.trainable_variables)
+    pairs = list(zip(_moments(model.optimizer), _moments(saved), strict=False))
+    if len(_moments(model.optimizer)) != len(_moments(saved)) or any(
+        target.shape != source.shape for target, source in pairs
+    ):
+        return False
+    for target, source in pairs:
+        target.assign(source)
+    return True
+
+
+def _moments(optimizer: keras.optimizers.Optimizer) -> list:
+    """What an optimizer remembers of every weight."""
+    return [v for v in optimizer.variables if v.name not in ("iteration", "learning_rate")]
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     stem = options.weights_folder / options.name_model
     saving.save_network(
         stem,
-        saving.load_keras(run_folder / callbacks.BEST),
+        saving.load_keras(run_folder / callbacks.BEST, compile=options.save_optimizer),
         hyper_model,
         hyperparameters=hp.values,
         training=summary(train, validation, options, run_folder),
@@ -92,7 +92,7 @@ def build(
     options: argparse.Namespace,
     steps_per_epoch: int,
 ) -> keras.Model:
-    """The compiled network, on all GPUs of this machine, with given weights if asked."""
+    """The compiled network, on all GPUs of this machine, as an earlier one left off if asked."""
     if options.learning_rate is not None:
         hp.values["learning_rate"] = options.learning_rate
     if options.schedule == "cosine":
@@ -102,6 +102,7 @@ def build(
         if not options.training_from_scratch:
             path = options.weights_folder / f"{options.name_model}.keras"
             saving.load_weights_into(model, path)
+            saving.load_optimizer_into(model, path)
     return model
 
 

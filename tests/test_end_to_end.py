@@ -14,6 +14,7 @@ import soundfile
 import callbacks
 import data_tools
 import main
+import saving
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EPOCHS = 3
@@ -113,6 +114,16 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(folder, training_comman
     assert [row["epoch"] for row in resumed] == list(range(begun + 1))
     for expected, row in zip(read_log(folder, "whole"), resumed, strict=False):
         assert row == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_new_training_goes_on_from_weights_and_optimizer(folder, training_command):
+    path = folder / "weights" / "twice.keras"
+    command = [*training_command, "--name_model", "twice", "--epochs", "1", "--save_optimizer"]
+    assert main.main(command) == 0
+    assert float(saving.load_keras(path, compile=True).optimizer.iterations) > 0
+    assert main.main([*command, "--no-training_from_scratch"]) == 0
+    first = read_log(folder, "whole")[0]
+    assert read_log(folder, "twice")[0]["loss"] < first["loss"]
 
 
 def kill_after_first_epoch(command, run_folder):

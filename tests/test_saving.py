@@ -1,0 +1,50 @@
+"""What a network's file gives to a training that goes on with it."""
+
+import keras
+import numpy as np
+import pytest
+
+import saving
+
+
+def trained(optimizer, seed=0):
+    """A network of one layer after three steps."""
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile(optimizer, loss="mse")
+    generator = np.random.default_rng(seed)
+    for _ in range(3):
+        x, y = generator.standard_normal((8, 4)), generator.standard_normal((8, 3))
+        model.train_on_batch(x.astype("float32"), y.astype("float32"))
+    return model
+
+
+def moments(model):
+    return [
+        keras.ops.convert_to_numpy(v)
+        for v in model.optimizer.variables
+        if v.name not in ("iteration", "learning_rate")
+    ]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon"])
+def test_the_optimizer_goes_on_where_it_was_but_for_its_schedule(optimizer, tmp_path):
+    first = trained(optimizer)
+    first.save(tmp_path / "first.keras")
+    second = trained(optimizer, seed=1)
+    second.optimizer.learning_rate = 0.25
+    assert saving.load_optimizer_into(second, tmp_path / "first.keras")
+    assert all(np.array_equal(a, b) for a, b in zip(moments(first), moments(second), strict=True))
+    assert any(np.any(m) for m in moments(second))
+    assert float(second.optimizer.learning_rate) == 0.25
+
+
+def test_a_file_without_an_optimizer_or_with_another_leaves_it_as_it_was(tmp_path):
+    other = trained("sgd")
+    other.save(tmp_path / "other.keras")
+    other.save(tmp_path / "without.keras", include_optimizer=False)
+    model = trained("adam", seed=1)
+    before = moments(model)
+    for name in ("other", "without"):
+        assert not saving.load_optimizer_into(model, tmp_path / f"{name}.keras")
+    assert all(np.array_equal(a, b) for a, b in zip(before, moments(model), strict=True))
