@@ -72,6 +72,7 @@ def model_card(name: str, card: ModelCard, results: list[dict[str, Any]]) -> str
         "Limits": listed([*limits(card), *LIMITS]),
         "Scores": scores(name, results),
         "Training": training(card.training),
+        "What was tried": tried(card.training),
         "Data and its licence": data(card.training),
         "Network": network(card),
         "Files": files(name, card),
@@ -148,6 +149,12 @@ def training(facts: dict[str, Any]) -> str:
     plain = {k: v for k, v in facts.items() if isinstance(v, str | int | float) and k != "data"}
     rows = [[name.replace("_", " "), str(value)] for name, value in {**plain, **losses}.items()]
     return report.table(["figure", "value"], rows)
+
+
+def tried(facts: dict[str, Any]) -> str:
+    """What was changed on the way here, and what each change brought."""
+    rows = facts.get("tried")
+    return report.table(["change", "effect"], rows) if rows else ""
 
 
 def data(facts: dict[str, Any]) -> str:
