@@ -16,6 +16,7 @@ from mixing_config import MixingConfig
 from public_corpora import PUBLIC_CORPORA
 
 REPOSITORY = Path(__file__).resolve().parent
+DEFAULT_NETWORK = "dpcrn"
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -50,7 +51,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         add_streaming_options,
     ):
         add_options(parser)
-    return parser.parse(argv)
+    options = parser.parse(argv)
+    if options.name_model is None:
+        training = options.mode == "training"
+        options.name_model = f"model_{options.model}" if training else DEFAULT_NETWORK
+    return options
 
 
 def add_audio_options(parser: argparse.ArgumentParser) -> None:
@@ -165,7 +170,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         "--weights_folder", type=Path, default=REPOSITORY / "weights", help="folder of networks"
     )
     group.add_argument(
-        "--name_model", default="model_unet", help="name of the network's files in it"
+        "--name_model",
+        help=f"name of the network's files in it; by default {DEFAULT_NETWORK}, and model_MODEL in "
+        "training",
     )
     group.add_argument(
         "--run_dir", type=Path, default=REPOSITORY / "runs", help="folder of logs and checkpoints"

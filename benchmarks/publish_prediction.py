@@ -151,7 +151,7 @@ def memory_figure(figures: dict[str, Any]) -> Figure:
     axis.set_xlim(0.0, 100.0)
     axis.set_xlabel("course of the command (%)")
     axis.set_ylabel("memory (MiB)")
-    axis.legend(loc="center right", frameon=False)
+    axis.legend(frameon=False, loc="center right", bbox_to_anchor=(1.0, 0.65))
     return figure
 
 

@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
         training=summary(train, validation, options, run_folder),
     )
     print(f"Saved {stem}.keras, {stem.name}.onnx and {stem.name}.json")
+    network = f"--weights_folder {stem.parent} --name_model {stem.name}"
+    print(f"Denoise with it: python main.py RECORDING {network}")
     return 0
 
 

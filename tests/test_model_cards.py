@@ -18,6 +18,7 @@ STREAMING = {
         "losses": {"loss": 1.0},
         "seed": 3,
         "data": "voices: A (CC0); noises: B (MIT)",
+        "curve": [{"epoch": 0, "loss": 2.0, "val_loss": 3.0}],
         "tried": [["half the batch", "loss 4.2 -> 4.1"]],
     },
 }
@@ -66,6 +67,8 @@ def test_page_follows_the_card_and_the_scores(tmp_path, monkeypatch, results):
     assert "dBFS" not in page
     assert "- Voices: A (CC0).\n- Noises: B (MIT)." in page
     assert "non-commercial" not in page
+    assert "![Loss over the epochs](mine.png)" in page
+    assert (tmp_path / "mine.png").stat().st_size > 5000
     assert "## What was tried\n\n| change | effect |" in page
     assert "| half the batch | loss 4.2 -> 4.1 |" in page
     assert f" {scores['wiener']['si_sdr']['mean']:.2f} ±" in page

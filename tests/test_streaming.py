@@ -198,6 +198,7 @@ class FakeCard:
         return {"default_samplerate": 16000.0} if arguments else "> 0 fake, (2 in, 2 out)"
 
     def Stream(self, **settings):
+        self.query_devices(*settings["device"])
         if settings["device"][1] == "deaf":
             raise self.PortAudioError("Invalid sample rate\nand more")
         self.opened = settings

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import data_display
 import registry
 import report
 from card import ModelCard
@@ -51,11 +52,15 @@ NON_COMMERCIAL = (
 
 
 def main() -> None:
-    """Write the page of every network."""
+    """Write the page of every network, and the picture of its learning."""
     results = json.loads(RESULTS.read_text())
     for path in sorted(WEIGHTS.glob("*.json")):
+        card = ModelCard.load(path)
         with replacing(path.with_suffix(".md")) as temporary:
-            temporary.write_text(model_card(path.stem, ModelCard.load(path), results))
+            temporary.write_text(model_card(path.stem, card, results))
+        if "curve" in card.training:
+            picture = data_display.plot_losses(card.training["curve"])
+            data_display.save_figure(picture, path.with_suffix(".png"))
 
 
 def model_card(name: str, card: ModelCard, results: list[dict[str, Any]]) -> str:
@@ -71,7 +76,7 @@ def model_card(name: str, card: ModelCard, results: list[dict[str, Any]]) -> str
         "Intended use": f"{INTENDED_USE}\n\n{NOT_INTENDED}",
         "Limits": listed([*limits(card), *LIMITS]),
         "Scores": scores(name, results),
-        "Training": training(card.training),
+        "Training": training(name, card.training),
         "What was tried": tried(card.training),
         "Data and its licence": data(card.training),
         "Network": network(card),
@@ -143,12 +148,13 @@ def scores(name: str, results: list[dict[str, Any]]) -> str:
     return "\n\n".join([*tables, SCORES_NOTE if "VoiceBank" in "".join(tables) else ""]).strip()
 
 
-def training(facts: dict[str, Any]) -> str:
-    """How it was trained: every figure of the card."""
+def training(name: str, facts: dict[str, Any]) -> str:
+    """How it was trained: every figure of the card, and the losses of its epochs."""
     losses = {f"{name} at its best": f"{value:.5g}" for name, value in facts["losses"].items()}
     plain = {k: v for k, v in facts.items() if isinstance(v, str | int | float) and k != "data"}
     rows = [[name.replace("_", " "), str(value)] for name, value in {**plain, **losses}.items()]
-    return report.table(["figure", "value"], rows)
+    figures = report.table(["figure", "value"], rows)
+    return f"{figures}\n\n![Loss over the epochs]({name}.png)" if "curve" in facts else figures
 
 
 def tried(facts: dict[str, Any]) -> str:
