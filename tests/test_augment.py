@@ -164,6 +164,14 @@ def test_clipping_cuts_the_asked_share(fraction):
     assert np.abs(clipped).max() == np.abs(clipped[clipped != waveform]).min()
 
 
+def test_low_pass_delays_nothing():
+    waveform = np.random.default_rng(1).standard_normal(RATE).astype(np.float32)
+    filtered = augment.low_pass(waveform, RATE, np.random.default_rng(0), (2000.0, 2000.0))
+    likeness = [np.dot(np.roll(filtered, shift), waveform) for shift in range(-8, 9)]
+    assert np.argmax(likeness) == 8
+    np.testing.assert_allclose(likeness, likeness[::-1], atol=0.01 * likeness[8])
+
+
 def test_low_pass_takes_the_highs_only():
     waveform = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
     filtered = augment.low_pass(waveform, RATE, np.random.default_rng(0), (2000.0, 2000.0))
