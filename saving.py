@@ -77,12 +77,13 @@ def load_keras(path: Path, compile: bool = False) -> keras.Model:
 
 
 def load_weights_into(model: keras.Model, path: Path) -> None:
-    """Copy the weights of a saved network into one of the same shape.
+    """Copy the weights of a saved network into one of the same shape, and its optimizer's moments.
 
     Raises:
         UserError: the file is missing or holds another network.
     """
-    weights = load_keras(path).get_weights()
+    saved = load_keras(path, compile=True)
+    weights = saved.get_weights()
     try:
         model.set_weights(weights)
     except ValueError as error:
@@ -90,28 +91,26 @@ def load_weights_into(model: keras.Model, path: Path) -> None:
             f"{path} holds {sum(w.size for w in weights)} weights of another network; "
             f"this one has {model.count_params()}"
         ) from error
+    copy_moments(saved, model)
 
 
-def load_optimizer_into(model: keras.Model, path: Path) -> bool:
-    """Go on with the moments of the optimizer that trained a saved network.
+def copy_moments(source: keras.Model, target: keras.Model) -> bool:
+    """Have the optimizer of a network go on with the moments of another's.
 
     The count of steps and the learning rate stay as they are, so that a schedule starts anew, and
     an Adam whose count starts anew takes small steps at first.
 
     Returns:
-        Whether the file holds the state of an optimizer that fits.
+        Whether the source has an optimizer whose state fits.
     """
-    saved = load_keras(path, compile=True).optimizer
-    if saved is None:
+    if source.optimizer is None:
         return False
-    model.optimizer.build(model.trainable_variables)
-    pairs = list(zip(_moments(model.optimizer), _moments(saved), strict=False))
-    if len(_moments(model.optimizer)) != len(_moments(saved)) or any(
-        target.shape != source.shape for target, source in pairs
-    ):
+    target.optimizer.build(target.trainable_variables)
+    given, wanted = _moments(source.optimizer), _moments(target.optimizer)
+    if [v.shape for v in given] != [v.shape for v in wanted]:
         return False
-    for target, source in pairs:
-        target.assign(source)
+    for variable, moment in zip(wanted, given, strict=True):
+        variable.assign(moment)
     return True
 
 

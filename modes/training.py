@@ -104,7 +104,6 @@ def build(
         if not options.training_from_scratch:
             path = options.weights_folder / f"{options.name_model}.keras"
             saving.load_weights_into(model, path)
-            saving.load_optimizer_into(model, path)
     return model
 
 
