@@ -103,9 +103,9 @@ class Exporter(Protocol):
     """
 
     suffix: ClassVar[str]
-    packages: ClassVar[tuple[str, ...]]
-    least_si_sdr_db: ClassVar[float]
-    largest_difference: ClassVar[float]
+    packages: ClassVar[tuple[str, ...]] = ()
+    least_si_sdr_db: ClassVar[float] = 60.0
+    largest_difference: ClassVar[float] = 1e-3
 
     def write(self, trained: TrainedNetwork, path: Path, examples: np.ndarray) -> None:
         """Write the network; `examples` are network inputs of real recordings."""
@@ -114,13 +114,10 @@ class Exporter(Protocol):
         """Read it as a function of network inputs, on one thread, that carries the state."""
 
 
-class Onnx:
+class Onnx(Exporter):
     """ONNX in 32 bits; see `Exporter`."""
 
     suffix = ".onnx"
-    packages: ClassVar[tuple[str, ...]] = ()
-    least_si_sdr_db = 60.0
-    largest_difference = 1e-3
 
     def write(self, trained: TrainedNetwork, path: Path, examples: np.ndarray) -> None:
         """See `Exporter.write`; the twin that was saved with the network will do."""
@@ -186,13 +183,11 @@ class Examples:
         return next(self._batches, None)
 
 
-class LiteRT:
+class LiteRT(Exporter):
     """LiteRT, once TensorFlow Lite, in 32 bits; see `Exporter`."""
 
     suffix = ".tflite"
     packages = ("ai_edge_litert",)
-    least_si_sdr_db = 60.0
-    largest_difference = 1e-3
 
     def write(self, trained: TrainedNetwork, path: Path, examples: np.ndarray) -> None:
         """See `Exporter.write`."""
@@ -232,13 +227,10 @@ class LiteRT:
         )
 
 
-class SavedModel:
+class SavedModel(Exporter):
     """TensorFlow's own format; see `Exporter`."""
 
     suffix = "_saved_model"
-    packages: ClassVar[tuple[str, ...]] = ()
-    least_si_sdr_db = 60.0
-    largest_difference = 1e-3
 
     def write(self, trained: TrainedNetwork, path: Path, examples: np.ndarray) -> None:
         """See `Exporter.write`."""
