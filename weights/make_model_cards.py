@@ -150,9 +150,9 @@ def scores(name: str, results: list[dict[str, Any]]) -> str:
 
 def training(name: str, facts: dict[str, Any]) -> str:
     """How it was trained: every figure of the card, and the losses of its epochs."""
-    losses = {f"{name} at its best": f"{value:.5g}" for name, value in facts["losses"].items()}
+    losses = {f"{loss} at its best": f"{value:.5g}" for loss, value in facts["losses"].items()}
     plain = {k: v for k, v in facts.items() if isinstance(v, str | int | float) and k != "data"}
-    rows = [[name.replace("_", " "), str(value)] for name, value in {**plain, **losses}.items()]
+    rows = [[fact.replace("_", " "), str(value)] for fact, value in {**plain, **losses}.items()]
     figures = report.table(["figure", "value"], rows)
     return f"{figures}\n\n![Loss over the epochs]({name}.png)" if "curve" in facts else figures
 
