@@ -27,6 +27,9 @@ Range = tuple[float, float]
 CODECS = {"vorbis": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"), "mp3": ("MP3", "MPEG_LAYER_III")}
 ARTIFICIAL_NOISES = ("white", "pink", "brown")
 BANK_SIZE = 100
+# libsndfile refuses to write MP3 at level 1.
+SMALLEST_CODEC_LEVEL = 0.9999
+LOW_PASS_PADDING = 30
 
 
 def add_artificial_noise(
@@ -118,7 +121,7 @@ def low_pass(
     """
     cutoff = min(rng.uniform(*cutoff_hz), 0.45 * rate)
     filters = scipy.signal.butter(4, cutoff, fs=rate, output="sos")
-    padding = min(30, len(waveform) - 1)
+    padding = min(LOW_PASS_PADDING, len(waveform) - 1)
     return scipy.signal.sosfiltfilt(filters, waveform, padlen=padding).astype(np.float32)
 
 
@@ -176,7 +179,7 @@ def codec_round_trip(
         codecs: names from `CODECS`, one of which is drawn.
     """
     container, subtype = CODECS[codecs[int(rng.integers(len(codecs)))]]
-    level = rng.uniform(*compression)
+    level = min(rng.uniform(*compression), SMALLEST_CODEC_LEVEL)
     encoded = io.BytesIO()
     soundfile.write(
         encoded, waveform, rate, format=container, subtype=subtype, compression_level=level

@@ -211,6 +211,16 @@ def test_codecs_add_no_delay(codec, rate):
     assert not np.array_equal(decoded, waveform)
 
 
+@pytest.mark.parametrize("codec", augment.CODECS)
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_codecs_take_both_ends_of_their_range(codec, level):
+    waveform = chirps(RATE, RATE)
+    rng = np.random.default_rng(0)
+    decoded = augment.codec_round_trip(waveform, RATE, rng, (level, level), codecs=(codec,))
+    assert decoded.shape == waveform.shape
+    assert np.isfinite(decoded).all()
+
+
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_speed_changes_pitch(factor):
     tone = np.sin(2 * np.pi * 1000 * np.arange(2 * RATE) / RATE).astype(np.float32)
