@@ -20,6 +20,7 @@ from mixing import Mixer
 from mixing_config import MixingConfig
 from mixture_feed import BatchMaker, MixtureFeed
 
+# The same whatever the seed of a training, so that losses of several trainings compare.
 VALIDATION_SEED = 20_000
 LEAST = {"steps_per_epoch": 1, "validation_mixtures": 1, "prefetch": 1, "mixing_workers": 0}
 
@@ -150,8 +151,8 @@ def open_mixtures(
 def open_mixers(options: argparse.Namespace, audio: AudioConfig) -> tuple[Mixer, Mixer]:
     """The mixers of training and validation.
 
-    Validation mixtures are of the validation folders if given, else of voices and noises that
-    training never uses.
+    Validation mixtures are of the validation folders if given, and then the same for every seed;
+    else of voices and noises that training never uses.
 
     Raises:
         UserError: a folder is missing or holds nothing that can be used.
@@ -160,7 +161,7 @@ def open_mixers(options: argparse.Namespace, audio: AudioConfig) -> tuple[Mixer,
     config = mixing_config(options)
     voices, voice_indices = _open_pools("voice", options, audio)
     noises, noise_indices = _open_pools("noise", options, audio)
-    seeds = (options.seed, options.seed + VALIDATION_SEED)
+    seeds = (options.seed, VALIDATION_SEED)
     train, validation = (
         Mixer(
             voices[side],

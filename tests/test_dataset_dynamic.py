@@ -43,6 +43,13 @@ def options_for(folder, *more):
     )
 
 
+def validation_folders(folder):
+    return (
+        f"--voice_dir_validation={folder}/valid/voice",
+        f"--noise_dir_validation={folder}/valid/noise",
+    )
+
+
 def test_epochs_differ_and_come_back(folder):
     train, _ = dataset_dynamic.open_mixtures(options_for(folder), FEATURES, AUDIO)
     assert len(train) == 3
@@ -66,17 +73,25 @@ def test_validation_is_fixed_and_complete(folder):
     assert np.array_equal(validation[0][0], again[0][0])
 
 
+def test_trainings_of_every_seed_are_validated_on_the_same_mixtures(folder):
+    first, second = (
+        dataset_dynamic.open_mixtures(
+            options_for(folder, *validation_folders(folder), seed), FEATURES, AUDIO
+        )
+        for seed in ("--seed=1", "--seed=2")
+    )
+    assert np.array_equal(first[1][0][0], second[1][0][0])
+    assert not np.array_equal(first[0][0][0], second[0][0][0])
+
+
 def test_validation_never_hears_training_recordings(folder):
     train, validation = dataset_dynamic.open_mixers(options_for(folder), AUDIO)
     for name in ("voices", "noises"):
         seen = [set(getattr(mixer, name).indices) for mixer in (train, validation)]
         assert seen[0] and seen[1]
         assert not seen[0] & seen[1]
-    apart = (
-        f"--voice_dir_validation={folder}/valid/voice",
-        f"--noise_dir_validation={folder}/valid/noise",
-    )
-    _, validation = dataset_dynamic.open_mixers(options_for(folder, *apart), AUDIO)
+    apart = options_for(folder, *validation_folders(folder))
+    _, validation = dataset_dynamic.open_mixers(apart, AUDIO)
     for recordings in (validation.voices, validation.noises):
         assert len(recordings.indices) == 3
         assert all("valid" in r.path.parts for r in recordings.pool.recordings)
