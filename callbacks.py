@@ -64,6 +64,18 @@ class SeedOfEpoch(keras.callbacks.Callback):
             variable.assign([seed, counter + epoch * DRAWS_OF_EPOCH])
 
 
+class StepsOfEpoch(keras.callbacks.Callback):
+    """Begin each epoch with the step count that a training without interruptions has there.
+
+    An epoch that was interrupted is trained again from its beginning, with the weights of the last
+    backup. Its steps must not count twice, or a schedule of the learning rate ends too early.
+    """
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Set the optimizer's count, which the schedule looks at."""
+        self.model.optimizer.iterations.assign(epoch * self.params["steps"])
+
+
 class LossCurve(keras.callbacks.Callback):
     """Redraw the picture of the losses after each epoch."""
 
@@ -94,6 +106,7 @@ def training_callbacks(
     best = best_loss(log) if resume else None
     return [
         SeedOfEpoch(),
+        StepsOfEpoch(),
         *([scoring] if scoring else []),
         keras.callbacks.ModelCheckpoint(
             run_folder / BEST, save_best_only=True, initial_value_threshold=best

@@ -1,3 +1,6 @@
+import keras
+import numpy as np
+
 import callbacks
 
 
@@ -24,3 +27,23 @@ def test_a_backup_that_is_missing_or_broken_is_no_interrupted_training(tmp_path)
         assert callbacks.interrupted_epoch(tmp_path) is None
     state.write_text('{"epoch": 3, "batch": 0}')
     assert callbacks.interrupted_epoch(tmp_path) == 3
+
+
+def test_steps_of_an_interrupted_epoch_do_not_count_twice():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd", loss="mse")
+    model.optimizer.iterations.assign(6)  # interrupted within the second epoch of four steps
+    seen = []
+    count = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: seen.append(int(model.optimizer.iterations))
+    )
+    sound = np.ones((8, 1), np.float32)
+    model.fit(
+        *(sound, sound),
+        batch_size=2,
+        epochs=3,
+        initial_epoch=1,
+        verbose=0,
+        callbacks=[callbacks.StepsOfEpoch(), count],
+    )
+    assert seen == list(range(4, 12))
