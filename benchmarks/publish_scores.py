@@ -19,11 +19,13 @@ sys.path.insert(0, str(REPOSITORY))
 import environment  # noqa: E402
 import report  # noqa: E402
 from benchmarks.readme_parts import with_part  # noqa: E402
+from card import ModelCard  # noqa: E402
 from data_tools import replacing  # noqa: E402
 from score_summary import COLUMNS  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "RESULTS.json"
 README = REPOSITORY / "README.md"
+WEIGHTS = REPOSITORY / "weights"
 PART = "scores"
 README_METRICS = (
     *("pesq_wb", "pesq_nb", "stoi", "si_sdr", "dnsmos_ovrl"),
@@ -68,11 +70,13 @@ def _readme_table(summary: dict[str, Any]) -> str:
     shown = [key for key in README_COSTS if any(each.get(key) for each in cost.values())]
     headings = [COLUMNS[name].label for name in metrics]
     headings += [report.COST_COLUMNS[key][0] for key in shown]
+    headings += ["hours heard in training"]
     rows = [
         [
             report.label(system),
             *(_mean(means.get(name), name) for name in metrics),
             *(report.cost_cell(cost.get(system, {}), key) for key in shown),
+            _hours(system),
         ]
         for system, means in scores.items()
     ]
@@ -81,6 +85,12 @@ def _readme_table(summary: dict[str, Any]) -> str:
         f"{facts['machine']}; `{facts['command']}`:"
     )
     return f"{text}\n\n{report.table(['system', *headings], rows)}"
+
+
+def _hours(system: str) -> str:
+    """How much sound a network has heard, as its card says."""
+    path = WEIGHTS / f"{system}.json"
+    return f"{ModelCard.load(path).training['hours_heard']:.1f}" if path.is_file() else "-"
 
 
 def _mean(mean: dict[str, Any] | None, metric: str) -> str:

@@ -26,6 +26,14 @@ def test_markdown_is_the_report_of_the_results(results):
     assert text == publish_scores.results_markdown(results)
 
 
+def test_every_shipped_network_is_scored_and_says_what_it_heard(results):
+    text = publish_scores.readme_scores(results[:1])
+    for path in publish_scores.WEIGHTS.glob("*.json"):
+        hours = json.loads(path.read_text())["training"]["hours_heard"]
+        row = next(line for line in text.splitlines() if line.startswith(f"| {path.stem} |"))
+        assert row.endswith(f"| {hours:.1f} |")
+
+
 def test_every_run_has_a_noisy_row_and_says_how_it_was_made(results):
     for summary in results:
         assert next(iter(summary["scores"])) == "noisy"
