@@ -28,6 +28,8 @@ SHORT_S, LONG_S = 5, 15
 REPEATS = 3
 TIME_LIMIT_S = 300
 PROBE_LEVEL = 0.05
+# Matrices of a recurrent layer that its input and its state go through.
+GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,9 +212,11 @@ def _macs_of_node(operator: str, inputs: list[list[int]], outputs: list[list[int
         return int(np.prod(outputs[0]) * inputs[0][-1])
     if operator == "Gemm":
         return int(np.prod(outputs[0]) * (np.prod(inputs[0]) // outputs[0][0]))
-    if operator in ("GRU", "LSTM", "RNN"):
-        steps, batch, _ = inputs[0]
-        return int(steps * batch * (np.prod(inputs[1]) + np.prod(inputs[2])))
+    if operator in GATES:
+        # The record leaves out weights that the runtime has packed for itself.
+        (steps, batch, n_inputs), units = inputs[0], outputs[0][-1]
+        directions = outputs[0][1]
+        return steps * batch * directions * GATES[operator] * units * (n_inputs + units)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ import systems
 from errors import UsageError, UserError
 from pairs import Pair
 
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 RATE = 16000
 NAMES = ("alarm", "bells", "rain")
 FAST = ("--metrics", "si_sdr,device_quality", "--no-measure_cost", "--worst", 0)
@@ -389,6 +391,16 @@ def test_cost_of_a_network_counts_its_arithmetic(tmp_path):
     assert cost.macs_per_s(stem, known) == pytest.approx(expected)
 
 
+def test_cost_counts_recurrent_layers_as_the_runtime_runs_them():
+    stem = WEIGHTS / "lstm"
+    known = card.ModelCard.load(stem.with_suffix(".json"))
+    audio, units = known.audio, known.hyperparameters["units"]
+    layers = sum(2 * 4 * units * (n_inputs + units) for n_inputs in (audio.n_bins, 2 * units))
+    dense = 2 * units * audio.n_bins
+    expected = (layers + dense) * audio.n_frames * audio.sample_rate / audio.frame_length
+    assert cost.macs_per_s(stem, known) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("operator", "inputs", "outputs", "expected"),
     [
@@ -396,7 +408,8 @@ def test_cost_of_a_network_counts_its_arithmetic(tmp_path):
         ("ConvTranspose", [[1, 8, 10], [8, 4, 3]], [[1, 4, 12]], 8 * 10 * 4 * 3),
         ("MatMul", [[2, 5, 7], [7, 3]], [[2, 5, 3]], 2 * 5 * 3 * 7),
         ("Gemm", [[5, 7], [7, 3]], [[5, 3]], 5 * 3 * 7),
-        ("GRU", [[6, 2, 4], [1, 9, 4], [1, 9, 3]], [[6, 1, 2, 3]], 6 * 2 * (36 + 27)),
+        ("GRU", [[6, 2, 4]], [[6, 1, 2, 3]], 6 * 2 * (9 * 4 + 9 * 3)),
+        ("LSTM", [[6, 2, 4]], [[6, 2, 2, 3]], 2 * 6 * 2 * (12 * 4 + 12 * 3)),
         ("Relu", [[5, 7]], [[5, 7]], 0),
     ],
 )
