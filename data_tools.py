@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,20 +147,18 @@ def replacing(path: Path) -> Iterator[Path]:
         UserError: the folder cannot be written or the disk is full.
     """
     path = Path(path)
-    temporary = None
+    # Named before it is there, so that no interruption comes between the two.
+    temporary = path.with_name(f"{_partial()}{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_partial(), suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.touch(exist_ok=False)
         yield temporary
         temporary.replace(path)
     except (OSError, soundfile.SoundFileError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise UserError(f"Cannot write {path}: {reason}") from error
     finally:
-        if temporary is not None:
+        with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
@@ -189,13 +187,6 @@ def _is_alive(process: int) -> bool:
     except (OSError, OverflowError):
         return True  # of another user, or of a system without /proc
     return state != "Z"
-
-
-def _umask() -> int:
-    """The process's file creation mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
