@@ -148,7 +148,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     # Named before it is there, so that no interruption comes between the two.
-    temporary = path.with_name(f"{_partial()}{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.parent / f"{_partial()}{secrets.token_hex(4)}{path.suffix}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
