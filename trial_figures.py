@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import matplotlib
@@ -55,7 +56,7 @@ def _draw_axis(axis: Axes, x: int, name: str, rows: Sequence[dict[str, Any]]) ->
 
 def _place(values: Sequence[Any]) -> tuple[np.ndarray, dict[float, str]]:
     """Heights 0..1 of values, numbers to scale and names in order, and the labels there."""
-    if not all(type(value) in (int, float) for value in values):
+    if not all(isinstance(value, Real) and not isinstance(value, bool) for value in values):
         kinds = sorted({str(value) for value in values})
         steps = dict(zip(kinds, _spread(len(kinds)), strict=True))
         labels = {height: kind for kind, height in steps.items()}
