@@ -17,6 +17,7 @@ from collections.abc import Callable
 import keras
 from keras import layers, ops
 
+import pesq_disturbance
 from config import AudioConfig
 from features import Features
 from model_base import DenoisingHyperModel
@@ -31,8 +32,8 @@ class DPCRN(DenoisingHyperModel):
 
     default_audio = AudioConfig(16000, 512, 256, 32000, "sqrt_hann")
     default_features = Features(representation="complex", target="clean")
-    default_loss = "compressed_spectrum"
-    losses = ("compressed_spectrum",)
+    default_loss = "compressed_spectrum_pesq"
+    losses = ("compressed_spectrum_pesq", "compressed_spectrum")
     level_dbfs = None
     streaming = True
 
@@ -83,6 +84,14 @@ class DPCRN(DenoisingHyperModel):
             2, (1, FOLD_KERNEL), strides=(1, FOLD), padding="same", name="unfold"
         )(x)  # (batch, T, F - 1, 2)
         return ApplyMask(name="apply_mask")([compressed, mask])
+
+    def fitting_losses(self) -> tuple[str, ...]:
+        """PESQ is made for one sample rate and for more than a syllable."""
+        fits = (
+            self.audio.sample_rate == pesq_disturbance.SAMPLE_RATE
+            and self.audio.frame_length >= pesq_disturbance.FEWEST_SAMPLES
+        )
+        return self.losses if fits else self.losses[1:]
 
     def optimizer(self, learning_rate) -> keras.optimizers.Optimizer:
         """Muon with clipped gradients, which recurrent networks need.

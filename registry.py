@@ -38,6 +38,7 @@ LOSSES = {
     "multi_res_stft": "losses:MultiResolutionSTFT",
     "si_sdr": "losses:NegativeSISDR",
     "compressed_spectrum": "losses:CompressedSpectrum",
+    "compressed_spectrum_pesq": "losses:CompressedSpectrumPESQ",
 }
 
 

@@ -32,15 +32,15 @@ def istft(spectrum, hop: int):
     return ops.reshape(total, (ops.shape(total)[0], -1))
 
 
-def stft(waveform, n_fft: int, hop: int):
+def stft(waveform, n_fft: int, hop: int, window: str = "sqrt_hann"):
     """The frames that lie wholly within (batch, samples); samples must be a multiple of the hop."""
     overlaps = n_fft // hop
     blocks = ops.reshape(waveform, (ops.shape(waveform)[0], -1, hop))
     n_frames = ops.shape(blocks)[1] - overlaps + 1
     frames = ops.concatenate([blocks[:, k : k + n_frames] for k in range(overlaps)], axis=-1)
-    return ops.stack(ops.rfft(frames * _window(n_fft), n_fft), axis=-1)
+    return ops.stack(ops.rfft(frames * _window(n_fft, window), n_fft), axis=-1)
 
 
-def _window(n_fft: int):
-    """Square root of the periodic Hann window, whose square adds up to a constant."""
-    return ops.convert_to_tensor(data_tools.stft_window("sqrt_hann", n_fft))
+def _window(n_fft: int, name: str = "sqrt_hann"):
+    """See `data_tools.stft_window`; that of an inverse is the one whose square adds up to one."""
+    return ops.convert_to_tensor(data_tools.stft_window(name, n_fft))
