@@ -347,7 +347,7 @@ class TestShippedNetworks:
         pause = frames[0] < np.quantile(frames[0], 0.3)
         lost_db = 10 * np.log10(frames[0][hissing].mean() / frames[2][hissing].mean())
         fallen_db = 10 * np.log10(frames[1][pause].mean() / frames[2][pause].mean())
-        assert lost_db < 4.5
+        assert lost_db < 3.5
         assert fallen_db > max(3.0, lost_db + 1.0)
 
     def test_the_number_of_threads_leaves_no_trace(self, shipped, shipped_path):
