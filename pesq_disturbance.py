@@ -93,9 +93,10 @@ def distance(clean, estimate):
     samples = ops.shape(clean)[1] // HOP * HOP
     reference, degraded = (bark_spectrum(w[:, :samples]) for w in (clean, estimate))
     reference = reference * _tone_ratio(reference, degraded)
-    degraded = degraded * _level_ratio(reference, degraded)
+    audible = _audible_power(reference)
+    degraded = degraded * _level_ratio(audible, _audible_power(degraded))
     symmetric, asymmetric = _disturbances(reference, degraded)
-    audibility = ops.power((_audible_power(reference) + 1e5) / 1e7, 0.04)
+    audibility = ops.power((audible + 1e5) / 1e7, 0.04)
     return sum(
         weight * _over_time(ops.minimum(disturbance / audibility, LARGEST_DISTURBANCE))
         for weight, disturbance in zip(WEIGHTS, (symmetric, asymmetric), strict=True)
@@ -134,17 +135,18 @@ def filterbank() -> np.ndarray:
 
 def _tone_ratio(reference, degraded):
     """What a filter between the two did to each band on the average, (batch, 1, bands)."""
-    voiced = ops.sum(_above(reference, 100.0)[..., 1:], axis=-1, keepdims=True) >= SILENT_POWER
+    reference, degraded = (_above(power, 100.0) for power in (reference, degraded))
+    voiced = ops.sum(reference[..., 1:], axis=-1, keepdims=True) >= SILENT_POWER
     means = [
-        ops.mean(ops.where(voiced, _above(power, 100.0), 0.0), axis=1, keepdims=True) + 1000.0
+        ops.mean(ops.where(voiced, power, 0.0), axis=1, keepdims=True) + 1000.0
         for power in (degraded, reference)
     ]
     return ops.clip(means[0] / means[1], 0.01, 100.0)
 
 
 def _level_ratio(reference, degraded):
-    """What brings each frame back to its level, smoothed, (batch, frames, 1)."""
-    ratio = (_audible_power(reference) + 5e3) / (_audible_power(degraded) + 5e3)
+    """What brings frames of (batch, frames) back to their level, smoothed, (batch, frames, 1)."""
+    ratio = (reference + 5e3) / (degraded + 5e3)
     smoothed = ops.concatenate([ratio[:, :1], 0.8 * ratio[:, 1:] + 0.2 * ratio[:, :-1]], axis=1)
     return ops.clip(smoothed, 3e-4, 5.0)[..., None]
 
@@ -186,6 +188,5 @@ def _over_time(disturbance):
     scaled = ops.power(disturbance / LARGEST_DISTURBANCE, 6.0)[..., None]
     half = BURST_FRAMES // 2
     bursts = ops.average_pool(scaled, BURST_FRAMES, strides=half, data_format="channels_last")
-
     means = LARGEST_DISTURBANCE * ops.power(bursts[..., 0] + 1e-20, 1.0 / 6.0)
     return ops.sqrt(ops.mean(ops.square(means), axis=-1))

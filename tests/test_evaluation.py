@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import small_networks
 import soundfile
+from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +25,6 @@ import systems
 from errors import UsageError, UserError
 from pairs import Pair
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 RATE = 16000
 NAMES = ("alarm", "bells", "rain")
 FAST = ("--metrics", "si_sdr,device_quality", "--no-measure_cost", "--worst", 0)
@@ -392,7 +391,7 @@ def test_cost_of_a_network_counts_its_arithmetic(tmp_path):
 
 
 def test_cost_counts_recurrent_layers_as_the_runtime_runs_them():
-    stem = WEIGHTS / "lstm"
+    stem = REPOSITORY / "weights" / "lstm"
     known = card.ModelCard.load(stem.with_suffix(".json"))
     audio, units = known.audio, known.hyperparameters["units"]
     layers = sum(2 * 4 * units * (n_inputs + units) for n_inputs in (audio.n_bins, 2 * units))

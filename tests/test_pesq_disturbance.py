@@ -1,11 +1,11 @@
 """The disturbance of PESQ as a loss, against the PESQ of the `pesq` package."""
 
 import dataclasses
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 
 import data_tools
 import losses
@@ -13,12 +13,12 @@ import pesq_disturbance
 from model_dpcrn import DPCRN
 
 pesq = pytest.importorskip("pesq")
-VOICES = sorted((Path(__file__).parents[1] / "demo_data" / "voices").rglob("*.*"))[:4]
+VOICES = sorted((REPOSITORY / "demo_data" / "voices").rglob("*.*"))[:4]
 
 
 @pytest.fixture(scope="module")
 def pairs():
-    """(clean, degraded) of demo voices: noisy, low-passed, noisy in parts, each four times."""
+    """(clean, degraded) of demo voices: noisy at three levels, noisy in parts, dull."""
     rng = np.random.default_rng(3)
     made = []
     for path in VOICES:
@@ -56,7 +56,7 @@ def test_a_window_without_voice_has_no_such_term(rng):
     silence = np.zeros_like(voice)
     plain, with_pesq = losses.CompressedSpectrum(si_snr=0.2), losses.CompressedSpectrumPESQ()
     assert float(with_pesq(silence, voice)) == pytest.approx(float(plain(silence, voice)))
-    assert with_pesq(voice, voice + silence[::-1] + 0.1) > plain(voice, voice + 0.1)
+    assert with_pesq(voice, voice + 0.1) > plain(voice, voice + 0.1)
 
 
 def test_a_network_learns_from_it(rng):
