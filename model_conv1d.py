@@ -49,7 +49,11 @@ class Conv1D(DenoisingHyperModel):
         for _ in range(depth):
             y = convolution(x, filters, DILATIONS if multi_scale else (1,))
             x = layers.Add()([x, y]) if skips else y
-        outputs = layers.Conv1D(1, KERNEL, padding="same", dtype="float32")(x)
+        # With skip connections it starts as the identity: each adds to the variance, and the first
+        # outputs of a stack of them would be far louder than any recording.
+        start = "zeros" if skips else "glorot_uniform"
+        last = layers.Conv1D(1, KERNEL, padding="same", kernel_initializer=start, dtype="float32")
+        outputs = last(x)
         if skips:
             outputs = layers.Add(dtype="float32")([inputs, outputs])
         return keras.Model(inputs, outputs, name="conv1d")

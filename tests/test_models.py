@@ -141,10 +141,10 @@ def test_a_patch_smaller_than_the_stride_is_refused(name):
 
 
 class TestConv1D:
-    def network(self, rng, time):
+    def network(self, rng, time, **options):
         hyper_model = make("conv1d")
         noisy, _ = windows(hyper_model, rng)
-        network = hyper_model.network(values({"filters": 16, "time": time}))
+        network = hyper_model.network(values({"filters": 16, "time": time, **options}))
         return network, noisy[..., np.newaxis]
 
     def test_the_default_is_the_network_of_the_article(self):
@@ -165,6 +165,10 @@ class TestConv1D:
     def test_a_drawn_time_is_another_in_each_training_step(self, rng):
         network, noisy = self.network(rng, "random")
         assert np.abs(network(noisy, training=True) - network(noisy, training=True)).max() > 0.0
+
+    def test_with_skip_connections_it_starts_as_the_identity(self, rng):
+        network, noisy = self.network(rng, "position", depth=6, skip_connections=True)
+        np.testing.assert_array_equal(network(noisy, training=False), noisy)
 
     def test_the_position_is_told_to_each_sample(self, rng):
         network, noisy = self.network(rng, "position")
