@@ -17,6 +17,12 @@ from public_corpora import PUBLIC_CORPORA
 
 REPOSITORY = Path(__file__).resolve().parent
 DEFAULT_NETWORK = "dpcrn"
+AUDIO_OPTIONS = {
+    "sample_rate": "samples per second, Hz",
+    "n_fft": "STFT window, samples",
+    "hop_length_fft": "STFT hop, samples",
+    "frame_length": "training window, samples",
+}
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -59,12 +65,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def add_audio_options(parser: argparse.ArgumentParser) -> None:
-    """The geometry of spectrograms; a model's own where an option is not given."""
-    group = parser.add_argument_group("audio")
-    group.add_argument("--sample_rate", type=int, default=8000, help="samples per second, Hz")
-    group.add_argument("--n_fft", type=int, default=255, help="STFT window, samples")
-    group.add_argument("--hop_length_fft", type=int, default=63, help="STFT hop, samples")
-    group.add_argument("--frame_length", type=int, default=8064, help="training window, samples")
+    """The geometry of the windows that data_creation stores or `--data dynamic` draws."""
+    group = parser.add_argument_group(
+        "audio", "With --data dynamic, the model's own geometry by default."
+    )
+    for name, what in AUDIO_OPTIONS.items():
+        default = getattr(AudioConfig, name)
+        group.add_argument(f"--{name}", type=int, help=f"{what}; {default} by default")
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -255,7 +262,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_tuning_options(parser: argparse.ArgumentParser) -> None:
-    """Options of tuning; it takes those of training and of the model besides."""
+    """Options of tuning; it takes those of the model and most of training besides."""
     group = parser.add_argument_group("tuning")
     group.add_argument(
         "--tuner",
@@ -535,15 +542,13 @@ def seconds(text: str) -> float:
     return sum(value * 60.0**power for power, value in enumerate(reversed(values)))
 
 
-def audio_config(options: argparse.Namespace) -> AudioConfig:
-    """The audio geometry that the options describe.
+def audio_config(options: argparse.Namespace, default: AudioConfig | None = None) -> AudioConfig:
+    """The audio geometry that the options describe, the default's where they say nothing.
 
     Raises:
         UsageError: a value is out of its range.
     """
-    return AudioConfig(
-        sample_rate=options.sample_rate,
-        n_fft=options.n_fft,
-        hop_length_fft=options.hop_length_fft,
-        frame_length=options.frame_length,
+    given = {name: getattr(options, name) for name in AUDIO_OPTIONS}
+    return dataclasses.replace(
+        default or AudioConfig(), **{k: v for k, v in given.items() if v is not None}
     )

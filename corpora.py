@@ -40,14 +40,14 @@ class Corpus:
     remarks: list[str] = dataclasses.field(default_factory=list)
 
 
-def open_mixed(options: argparse.Namespace, law: MixingLaw, grid: Grid) -> Corpus:
-    """Voices and noises.
+def open_mixed(options: argparse.Namespace, sample_rate: int, law: MixingLaw, grid: Grid) -> Corpus:
+    """Voices and noises, at a sample rate.
 
     Raises:
         UserError: there are not enough recordings for two splits.
     """
-    voices, voice_split = _open_kind(options, "voice")
-    noises, noise_split = _open_kind(options, "noise")
+    voices, voice_split = _open_kind(options, "voice", sample_rate)
+    noises, noise_split = _open_kind(options, "noise", sample_rate)
     train, validation = (
         MixedWindows(
             voices, noises, voice_split[side], noise_split[side], law, grid, (options.seed, side)
@@ -59,7 +59,7 @@ def open_mixed(options: argparse.Namespace, law: MixingLaw, grid: Grid) -> Corpu
 
 
 def _open_kind(
-    options: argparse.Namespace, kind: str
+    options: argparse.Namespace, kind: str, sample_rate: int
 ) -> tuple[AudioPool, tuple[list[int], list[int]]]:
     """Recordings of `voice` or `noise`, and which of them are for training and validation."""
     files = _find(options, kind, getattr(options, f"{kind}_dir"))
@@ -67,7 +67,7 @@ def _open_kind(
     held_out = _find(options, kind, folder) if folder else []
     held_out_paths = {path.resolve() for path, _ in held_out}
     files = [file for file in files if file[0].resolve() not in held_out_paths] + held_out
-    pool = AudioPool.build(files, options.sample_rate, options.cache_dir, workers=options.workers)
+    pool = AudioPool.build(files, sample_rate, options.cache_dir, workers=options.workers)
     usable = _long_enough(pool, options.min_duration)
     if held_out:
         return pool, _parted(pool, usable, held_out_paths)
@@ -139,15 +139,15 @@ class Pair:
     speaker: str
 
 
-def open_paired(options: argparse.Namespace, grid: Grid) -> Corpus:
-    """Pairs of recordings that have the same name in two folders.
+def open_paired(options: argparse.Namespace, sample_rate: int, grid: Grid) -> Corpus:
+    """Pairs of recordings that have the same name in two folders, at a sample rate.
 
     Raises:
         UserError: the folders share no names, or there are not enough pairs for two splits.
     """
     pairs, left_out = find_pairs(options.clean_dir, options.noisy_dir)
     clean, noisy = (
-        AudioPool.build(files, options.sample_rate, options.cache_dir, workers=options.workers)
+        AudioPool.build(files, sample_rate, options.cache_dir, workers=options.workers)
         for files in (
             [(pair.clean, pair.speaker) for pair in pairs],
             [(pair.noisy, pair.speaker) for pair in pairs],

@@ -5,23 +5,66 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import args
 import dataset
 import dataset_dynamic
+import registry
 from config import AudioConfig
 from errors import UsageError
 from features import Features
 from model_base import DenoisingHyperModel
 
+LEAST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "max_windows": 1,
+    "max_validation_windows": 1,
+    "evaluate_every": 0,
+    "evaluate_mixtures": 1,
+    "backup_every": 1,
+    "seed": 0,
+}
 
-def audio_of_data(options: argparse.Namespace) -> AudioConfig | None:
-    """The geometry of the stored windows; none, for the model's own, for mixtures on the fly.
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse what no training can use.
+
+    Raises:
+        UsageError: a number is too low, or an option is one of data_creation alone.
+    """
+    for name, least in LEAST.items():
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UsageError(f"`{name}` must be at least {least}. Received: {value}")
+    if options.learning_rate is not None and options.learning_rate <= 0:
+        raise UsageError(f"`learning_rate` must be above 0. Received: {options.learning_rate}")
+    for name in ("clean_dir", "noisy_dir"):
+        if getattr(options, name) is not None:
+            raise UsageError(
+                f"`{name}` is for --mode data_creation, which makes windows of pairs to train on. "
+                f"Received: {getattr(options, name)}"
+            )
+
+
+def audio_of_data(options: argparse.Namespace) -> AudioConfig:
+    """The geometry of the stored windows, or for mixtures on the fly the model's own.
 
     Raises:
         UserError: data_creation has not finished.
+        UsageError: the options ask for another geometry than that of the stored windows.
     """
     if options.data == "dynamic":
-        return None
-    return dataset.audio_of(dataset.load_manifest(options.path_save_spectrogram))
+        model_class = registry.resolve(registry.MODELS, "model", options.model)
+        return args.audio_config(options, model_class.default_audio)
+    audio = dataset.audio_of(dataset.load_manifest(options.path_save_spectrogram))
+    for name in args.AUDIO_OPTIONS:
+        given, stored = getattr(options, name), getattr(audio, name)
+        if given not in (None, stored):
+            raise UsageError(
+                f"`{name}` of the windows in {options.path_save_spectrogram} is {stored}. "
+                f"Received: {given}"
+            )
+    return audio
 
 
 def make_datasets(options: argparse.Namespace, hyper_model: DenoisingHyperModel) -> tuple[Any, Any]:

@@ -67,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
     audio, law = args.audio_config(options), law_of(options)
     grid = Grid(audio.frame_length, options.hop_length_frame, options.hop_length_frame_noise)
     if options.clean_dir:
-        corpus = corpora.open_paired(options, grid)
+        corpus = corpora.open_paired(options, audio.sample_rate, grid)
     else:
-        corpus = corpora.open_mixed(options, law, grid)
+        corpus = corpora.open_mixed(options, audio.sample_rate, law, grid)
     data_set = data_set_of(options, audio, corpus)
     store = WindowStore(
         options.path_save_spectrogram,
