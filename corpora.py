@@ -14,6 +14,7 @@ from typing import Any
 
 import soundfile
 
+import data_tools
 import sources
 from errors import UserError
 from sources import AudioPool, Recording
@@ -172,20 +173,29 @@ def find_pairs(clean_dir: Path, noisy_dir: Path) -> tuple[list[Pair], list[str]]
     Raises:
         UserError: a folder is missing, or the two share no names.
     """
-    clean = {_name(path, clean_dir): (path, who) for path, who in sources.find_voices(clean_dir)}
-    noisy = {_name(path, noisy_dir): path for path, _ in sources.find_voices(noisy_dir)}
+    left_out: list[str] = []
+    clean, noisy = (_by_name(folder, left_out) for folder in (clean_dir, noisy_dir))
     names = sorted(clean.keys() & noisy.keys())
     if not names:
         raise UserError(f"No recording has the same name in {clean_dir} and {noisy_dir}")
     alone = [clean[name][0] for name in sorted(clean.keys() - noisy.keys())]
-    alone += [noisy[name] for name in sorted(noisy.keys() - clean.keys())]
-    pairs = [Pair(clean[name][0], noisy[name], clean[name][1]) for name in names]
-    return pairs, [f"No recording of the same name to pair with {path}" for path in alone]
+    alone += [noisy[name][0] for name in sorted(noisy.keys() - clean.keys())]
+    left_out += [f"No recording of the same name to pair with {path}" for path in alone]
+    return [Pair(clean[n][0], noisy[n][0], clean[n][1]) for n in names], left_out
 
 
-def _name(path: Path, folder: Path) -> str:
-    """What a recording shares with the other one of its pair."""
-    return path.relative_to(folder).with_suffix("").as_posix()
+def _by_name(folder: Path, left_out: list[str]) -> dict[str, tuple[Path, str]]:
+    """Recordings with their speakers by what they share with their pairs: the name in the folder.
+
+    A sentence for each of several recordings of one name but the first goes to `left_out`.
+    """
+    found: dict[str, tuple[Path, str]] = {}
+    for path, speaker in sources.find_voices(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        first, _ = found.setdefault(name, (path, speaker))
+        if first != path:
+            left_out.append(f"{path} has the name of {first}")
+    return found
 
 
 def match(
@@ -199,16 +209,20 @@ def match(
         each that is refused because lengths or rates differ.
     """
     number_of = [
-        {recording.path: number for number, recording in enumerate(pool.recordings)}
+        {recording.path.resolve(): number for number, recording in enumerate(pool.recordings)}
         for pool in (clean, noisy)
     ]
     matched: dict[int, int] = {}
     remarks, refused = [], []
     for pair in pairs:
-        if pair.clean not in number_of[0] or pair.noisy not in number_of[1]:
+        first = number_of[0].get(pair.clean.resolve())
+        second = number_of[1].get(pair.noisy.resolve())
+        if first is None or second is None:
             continue
-        first, second = number_of[0][pair.clean], number_of[1][pair.noisy]
-        rates = [soundfile.info(path).samplerate for path in (pair.clean, pair.noisy)]
+        rates = [
+            soundfile.info(data_tools.native_name(path)).samplerate
+            for path in (pair.clean, pair.noisy)
+        ]
         durations = [
             pool.recordings[number].n_samples / pool.sample_rate
             for pool, number in ((clean, first), (noisy, second))

@@ -30,7 +30,7 @@ import data_tools
 from errors import UsageError, UserError
 from worker_pool import worker_pool
 
-POOL_VERSION = 1
+POOL_VERSION = 2
 FULL_SCALE = 32767
 BYTES_PER_SAMPLE = 2
 FRAMES_PER_BLOCK = 10_000
@@ -354,7 +354,8 @@ def _build(
             with sound.part.open("rb") as part:
                 shutil.copyfileobj(part, pool_file)
             sound.part.unlink()
-            rows.append((str(path), group, sound.n_samples, sound.active_rms, offset, sound.scale))
+            place = (group, sound.n_samples, sound.active_rms, offset, sound.scale)
+            rows.append((str(path.resolve()), *place))
             offset += sound.n_samples
         if not rows:
             raise UserError(f"None of the {len(files)} recordings can be used: {bad[0][1]}")

@@ -357,6 +357,20 @@ def test_recorded_pairs_take_the_place_of_mixing(pairs, run_main):
         )
 
 
+def test_pairs_are_found_again_by_another_spelling_of_their_folders(pairs, run_main, monkeypatch):
+    monkeypatch.chdir(pairs)
+    (pairs / "clean/long.flac").symlink_to("long.wav")
+    for clean, noisy in (("clean", "noisy"), (pairs / "clean", pairs / "noisy")):
+        outcome = run_main(
+            *("--mode=data_creation", "--nb_samples=4", "--overwrite", "--workers=1"),
+            *(f"--clean_dir={clean}", f"--noisy_dir={noisy}", f"--cache_dir={pairs}/cache"),
+            *(f"--path_save_spectrogram={pairs}/s", f"--path_save_time_serie={pairs}/t"),
+            f"--path_save_sound={pairs}/sound",
+        )
+        assert outcome.code == 1
+        assert "4 windows in" in outcome.err, outcome.err
+
+
 def test_pairs_without_a_common_name_are_refused(tmp_path, run_main):
     write(tmp_path / "clean/a.wav", np.ones(RATE))
     write(tmp_path / "noisy/b.wav", np.ones(RATE))
