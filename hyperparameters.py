@@ -54,13 +54,14 @@ def load(path: Path, hyper_model: DenoisingHyperModel) -> dict[str, Any]:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         model, values = content["model"], dict(content["values"])
+        features = dict(content.get("features", {}))
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a file of hyper-parameters: {error}") from error
     if model != hyper_model.name:
         raise UsageError(f"{path} holds hyper-parameters of `{model}`, not of `{hyper_model.name}`")
-    _check_features(path, content.get("features", {}), hyper_model.features.to_dict())
+    _check_features(path, features, hyper_model.features.to_dict())
     if hyper_model.loss:
         values.pop("loss", None)
     return values
@@ -100,18 +101,46 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
 
 def _check_values(hyper_model: DenoisingHyperModel, values: dict[str, Any]) -> None:
     """Refuse names that the network does not declare, and values outside of what it declares."""
-    hp = keras_tuner.HyperParameters()
+    hp = _InRange(values)
     hyper_model.build(hp)
-    declared = {parameter.name: parameter for parameter in hp.space}
-    for name, value in values.items():
+    declared = [parameter.name for parameter in hp.space]
+    for name in values:
         if name not in declared:
             raise UsageError(
                 f"The hyper-parameters of `{hyper_model.name}` are {', '.join(declared)}. "
                 f"Received: {name}"
             )
-        allowed, fits = _range_of(declared[name])
+
+
+class _InRange(keras_tuner.HyperParameters):
+    """Hyper-parameters with given values, each refused if the network that asks cannot have it."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__()
+        self.values = dict(values)
+
+    def Choice(self, *declaration: Any, **options: Any) -> Any:
+        """See `keras_tuner.HyperParameters.Choice`."""
+        return self._checked(super().Choice(*declaration, **options))
+
+    def Int(self, *declaration: Any, **options: Any) -> Any:
+        """See `keras_tuner.HyperParameters.Int`."""
+        return self._checked(super().Int(*declaration, **options))
+
+    def Float(self, *declaration: Any, **options: Any) -> Any:
+        """See `keras_tuner.HyperParameters.Float`."""
+        return self._checked(super().Float(*declaration, **options))
+
+    def Boolean(self, *declaration: Any, **options: Any) -> Any:
+        """See `keras_tuner.HyperParameters.Boolean`."""
+        return self._checked(super().Boolean(*declaration, **options))
+
+    def _checked(self, value: Any) -> Any:
+        """The value of the hyper-parameter that was declared last."""
+        allowed, fits = _range_of(self.space[-1])
         if not fits(value):
-            raise UsageError(f"`{name}` must be {allowed}. Received: {value}")
+            raise UsageError(f"`{self.space[-1].name}` must be {allowed}. Received: {value}")
+        return value
 
 
 def _range_of(parameter: Any) -> tuple[str, Callable[[Any], bool]]:
