@@ -88,6 +88,11 @@ class Features:
             )
         if self.exponent <= 0:
             raise UsageError(f"`exponent` must be above 0. Received: {self.exponent}")
+        if self.exponent != 1.0 and self.representation != "magnitude":
+            raise UsageError(
+                "`exponent` must be 1 unless the representation is magnitude. "
+                f"Received: {self.exponent}"
+            )
         if self.n_mels < 0 or (self.n_mels and self.representation not in MAGNITUDES):
             raise UsageError(
                 f"`n_mels` must be above 0, and 0 unless the representation is one of "

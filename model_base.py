@@ -72,15 +72,26 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         raise NotImplementedError
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """The network, compiled with Adam and the chosen loss."""
+        """The network, compiled with Adam and the chosen loss.
+
+        Raises:
+            UsageError: the windows are too short for the network or the loss.
+        """
         model = self.network(hp)
         name = self.loss or self._choose_loss(hp)
+        loss = registry.resolve(registry.LOSSES, "loss", name)()
+        shortest = getattr(loss, "shortest_window", 0)
+        if self.audio.frame_length < shortest:
+            raise UsageError(
+                f"`frame_length` must be at least {shortest} for the loss `{name}`. "
+                f"Received: {self.audio.frame_length}"
+            )
         rate = hp.Float("learning_rate", 1e-5, 1e-2, sampling="log", default=self.learning_rate)
         if self.decay_steps:
             rate = keras.optimizers.schedules.CosineDecay(rate, self.decay_steps)
         model.compile(
             optimizer=self.optimizer(rate),
-            loss=registry.resolve(registry.LOSSES, "loss", name)(),
+            loss=loss,
             metrics=self.metrics(),
             jit_compile=keras.backend.backend() == "jax",
         )

@@ -30,12 +30,13 @@ DESCRIPTION = "search.json"
 COLUMN = 15
 # Hyperband keeps its own books among the hyper-parameters.
 BOOKKEEPING = "tuner/"
+INITIAL_EPOCH = f"{BOOKKEEPING}initial_epoch"
 CHIEF = "chief"
 ADDRESS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_ID")
 
 
 class TrialTable(keras_tuner.Tuner):
-    """What a tuner prints: a row for each trial as it ends."""
+    """A search whose trials all begin with the same windows, and print a row as they end."""
 
     def on_search_begin(self) -> None:
         """Print the head of the table."""
@@ -47,11 +48,16 @@ class TrialTable(keras_tuner.Tuner):
         """Note the time."""
         self.begin = time.monotonic()
 
+    def run_trial(self, trial: trials.Trial, train: Any, *args: Any, **options: Any) -> Any:
+        """Train a trial; one that goes on where a shorter one ended goes on with its windows."""
+        train.start_epoch(trial.hyperparameters.values.get(INITIAL_EPOCH, 0))
+        return super().run_trial(trial, train, *args, **options)
+
     def on_trial_end(self, trial: trials.Trial) -> None:
         """Print the row of a trial, and why it failed if it did."""
         super().on_trial_end(trial)
         ended = self.oracle.get_trial(trial.trial_id)
-        score = "failed" if ended.score is None else f"{ended.score:.5g}"
+        score = "failed" if score_of(ended) is None else f"{ended.score:.5g}"
         seconds = f"{time.monotonic() - self.begin:.1f}"
         values = [ended.hyperparameters.values.get(name, "") for name in self.names]
         print(cells(ended.trial_id, score, seconds, *values), flush=True)
@@ -177,7 +183,12 @@ def best_trial(oracle: Any) -> trials.Trial:
 
 def has_score(oracle: Any) -> bool:
     """Whether any trial has ended well."""
-    return any(trial.score is not None for trial in oracle.trials.values())
+    return any(score_of(trial) is not None for trial in oracle.trials.values())
+
+
+def score_of(trial: trials.Trial) -> float | None:
+    """What a trial reached, if it ended well; Keras Tuner keeps a NaN of others."""
+    return trial.score if trial.status == trials.TrialStatus.COMPLETED else None
 
 
 def rows(oracle: Any) -> list[dict[str, Any]]:
@@ -186,7 +197,7 @@ def rows(oracle: Any) -> list[dict[str, Any]]:
         {
             "trial": trial.trial_id,
             "status": trial.status.lower(),
-            oracle.objective.name: trial.score,
+            oracle.objective.name: score_of(trial),
             **values_of(trial),
         }
         for trial in sorted(oracle.trials.values(), key=lambda trial: trial.trial_id)

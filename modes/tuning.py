@@ -30,6 +30,18 @@ from model_base import DenoisingHyperModel
 BEST = "best_hyperparameters.json"
 TABLE = "trials.csv"
 PICTURE = "trials.png"
+# Options of training that trials, each new and of its own length, cannot take.
+NOT_SEARCHED = {
+    "schedule": "constant",
+    "training_from_scratch": True,
+    "save_optimizer": False,
+    "evaluate_every": 0,
+    "backup_every": None,
+}
+DATA = {
+    "stored": ("path_save_spectrogram", "max_windows", "max_validation_windows"),
+    "dynamic": ("voice_dir", "noise_dir", "steps_per_epoch", "validation_mixtures"),
+}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,9 +49,12 @@ def run(options: argparse.Namespace) -> int:
     check(options)
     logging.getLogger("absl").setLevel(logging.ERROR)
     keras.utils.set_random_seed(options.seed)
+    keras.config.set_dtype_policy("mixed_float16" if options.mixed_precision else "float32")
 
     hyper_model = model_base.make(options, training_data.audio_of_data(options))
     fixed = hyperparameters.choose(hyper_model, options.hyperparameters, options.hyperparameter)
+    if options.learning_rate is not None:
+        fixed.values["learning_rate"] = options.learning_rate
     data = None if search.is_chief() else training_data.make_datasets(options, hyper_model)
     folder = options.dir_tuning / options.model
     if not search.is_worker():
@@ -65,10 +80,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse numbers that no search can use."""
-    for name in ("max_trials", "epochs", "batch_size"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"`{name}` must be at least 1. Received: {getattr(options, name)}")
+    """Refuse what no search can use."""
+    training_data.check(options)
+    if options.max_trials < 1:
+        raise UsageError(f"`max_trials` must be at least 1. Received: {options.max_trials}")
+    for name, only in NOT_SEARCHED.items():
+        if getattr(options, name) != only:
+            raise UsageError(f"`{name}` is for --mode training. Received: {getattr(options, name)}")
 
 
 def describe(
@@ -83,7 +101,16 @@ def describe(
         "fixed": fixed,
         "features": hyper_model.features.to_dict(),
         "audio": hyper_model.audio.to_dict(),
+        "data": options.data,
+        "batch_size": options.batch_size,
+        "mixed_precision": options.mixed_precision,
+        **{name: plain(getattr(options, name)) for name in DATA[options.data]},
     }
+
+
+def plain(value: Any) -> Any:
+    """A value of the command line for JSON, folders by their whole names."""
+    return str(value.resolve()) if isinstance(value, Path) else value
 
 
 def run_trials(

@@ -17,9 +17,12 @@ from small_dataset import AUDIO, save
 import hyperparameters
 import search
 import trial_figures
+from config import AudioConfig
+from dataset import StoredWindows
 from errors import UsageError, UserError
 from features import Features
 from model_dncnn import DnCNN
+from model_unet import UNet
 
 # Keras Tuner's own.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
@@ -136,6 +139,51 @@ class TestSearch:
         assert outcome.err == "error: All 3 trials failed: ValueError: out of luck\n"
         assert not (tmp_path / "dncnn/best_hyperparameters.json").exists()
 
+    @pytest.mark.filterwarnings("ignore:All-NaN axis:RuntimeWarning:keras_tuner")
+    def test_a_search_that_only_diverged_is_an_error(
+        self, windows, tmp_path, run_main, monkeypatch
+    ):
+        monkeypatch.setattr(
+            "training_data.make_datasets", lambda *_: (Diverging(windows), Diverging(windows))
+        )
+        outcome = run_main(*command(windows, tmp_path))
+        assert outcome.code == 1
+        assert outcome.err == "error: All 3 trials failed: no val_snr was a number\n"
+        assert {row["val_snr"] for row in trials_in(tmp_path)} == {""}
+        assert not (tmp_path / "dncnn/best_hyperparameters.json").exists()
+
+    def test_every_trial_begins_with_the_same_windows(
+        self, windows, tmp_path, run_main, monkeypatch
+    ):
+        start_epoch, epochs = StoredWindows.start_epoch, []
+
+        def noted(self, epoch):
+            if self.shuffle_seed is not None:
+                epochs.append(epoch)
+            start_epoch(self, epoch)
+
+        monkeypatch.setattr(StoredWindows, "start_epoch", noted)
+        assert run_main(*command(windows, tmp_path, "--epochs", "2")).code == 0
+        of_a_trial = epochs[1 : 1 + (len(epochs) - 1) // 3]
+        assert of_a_trial[0] == 0 and len(of_a_trial) > 2
+        assert epochs == [0, *3 * of_a_trial]
+
+    def test_the_learning_rate_can_be_given(self, windows, tmp_path, run_main):
+        outcome = run_main(*command(windows, tmp_path), "--learning_rate", "2e-3")
+        assert outcome.code == 0, outcome.err
+        assert {row["learning_rate"] for row in trials_in(tmp_path)} == {"0.002"}
+
+
+class Diverging(StoredWindows):
+    """Windows that no network learns from."""
+
+    def __init__(self, folder):
+        super().__init__(folder, "train", Features(), 4)
+
+    def __getitem__(self, batch):
+        noisy, target = super().__getitem__(batch)
+        return noisy, target * np.nan
+
 
 @pytest.mark.parametrize(
     ("options", "words"),
@@ -146,6 +194,13 @@ class TestSearch:
         (["--loss", "si_sdr"], "huber, log_cosh, mse, mae"),
         (["--n_mels", "33"], "32 bins"),
         (["--backbone", "resnet50"], "not an option of `dncnn`"),
+        (["--exponent", "0.5"], "`exponent` must be 1 unless the representation is magnitude"),
+        (["--seed", "-1"], "`seed` must be at least 0. Received: -1"),
+        (["--max_windows", "0"], "`max_windows` must be at least 1. Received: 0"),
+        (["--learning_rate", "0"], "`learning_rate` must be above 0"),
+        (["--schedule", "cosine"], "`schedule` is for --mode training. Received: cosine"),
+        (["--clean_dir", "x"], "`clean_dir` is for --mode data_creation"),
+        (["--sample_rate", "16000"], "is 8000. Received: 16000"),
     ],
 )
 def test_wrong_options_end_in_one_sentence(options, words, windows, tmp_path, run_main):
@@ -184,6 +239,7 @@ def test_single_values_override_the_file(tmp_path):
     [
         ("{", UserError),
         ('{"values": {}}', UserError),
+        ('{"model": "dncnn", "values": {}, "features": null}', UserError),
         ('{"model": "unet", "values": {}}', UsageError),
         ('{"model": "dncnn", "values": {}, "features": {"target": "clean"}}', UsageError),
     ],
@@ -193,6 +249,13 @@ def test_a_file_that_is_not_of_this_network_is_refused(content, error, tmp_path)
     path.write_text(content)
     with pytest.raises(error, match=r"best\.json"):
         hyperparameters.choose(DnCNN(AUDIO), path)
+
+
+def test_values_are_checked_on_the_network_that_they_make():
+    shallow = UNet(AudioConfig(8000, 15, 4, 64))
+    assert hyperparameters.choose(shallow, settings=["depth=2"]).values == {"depth": 2}
+    with pytest.raises(UsageError, match="at least 16 x 16"):
+        hyperparameters.choose(shallow, settings=["depth=4"])
 
 
 def test_a_missing_file_of_hyper_parameters_is_named(tmp_path):
