@@ -38,11 +38,13 @@ def save_network(
     Raises:
         UserError: the folder cannot be written or the disk is full.
     """
-    stem = Path(stem)
-    with replacing(stem.with_suffix(".keras")) as temporary:
+    keras_path, onnx_path, card_path = (
+        Path(stem).with_name(Path(stem).name + suffix) for suffix in (*NETWORK_SUFFIXES, ".json")
+    )
+    with replacing(keras_path) as temporary:
         model.save(temporary)
-    with replacing(stem.with_suffix(".onnx")) as temporary:
-        export_onnx(hyper_model, model, stem.with_suffix(".keras"), temporary)
+    with replacing(onnx_path) as temporary:
+        export_onnx(hyper_model, model, keras_path, temporary)
     card = ModelCard(
         model=hyper_model.name,
         audio=hyper_model.audio,
@@ -50,10 +52,10 @@ def save_network(
         level_dbfs=hyper_model.level_dbfs,
         streaming=hyper_model.streaming,
         parameters=model.count_params(),
-        sha256={s: file_sha256(stem.with_suffix(s)) for s in NETWORK_SUFFIXES},
+        sha256={path.suffix: file_sha256(path) for path in (keras_path, onnx_path)},
         **card_fields,
     )
-    card.save(stem.with_suffix(".json"))
+    card.save(card_path)
     return card
 
 

@@ -42,11 +42,11 @@ def run(options: argparse.Namespace) -> int:
     hyper_model = model_base.make(options, training_data.audio_of_data(options))
     hp = hyperparameters.choose(hyper_model, options.hyperparameters, options.hyperparameter)
     train, validation = training_data.make_datasets(options, hyper_model)
+    model = build(hyper_model, hp, options, len(train))
+    # An earlier run of the name is deleted only when nothing stands in the way of this one.
     run_folder = options.run_dir / options.name_model
     first_epoch = prepare_run_folder(run_folder, options.resume)
     train.start_epoch(first_epoch)
-
-    model = build(hyper_model, hp, options, len(train))
     describe(model, train, validation, options, first_epoch)
     fit(model, train, validation, options, run_folder)
 
@@ -65,12 +65,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse numbers that no training can use."""
-    for name in ("epochs", "batch_size"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"`{name}` must be at least 1. Received: {getattr(options, name)}")
-    if options.learning_rate is not None and options.learning_rate <= 0:
-        raise UsageError(f"`learning_rate` must be above 0. Received: {options.learning_rate}")
+    """Refuse what no training can use, and names that would lead out of the folders."""
+    training_data.check(options)
+    name = options.name_model
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise UsageError(f"`name_model` must be the name of a file. Received: {name}")
 
 
 def prepare_run_folder(run_folder: Path, resume: bool) -> int:

@@ -149,6 +149,27 @@ def test_there_is_nothing_to_resume(training_command, run_main, folder):
     assert not (folder / "runs" / "never_started").exists()
 
 
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/tmp"])
+def test_no_name_leads_out_of_the_folders(name, training_command, trained, run_main, folder):
+    outcome = run_main(*training_command, "--name_model", name)
+    assert outcome.code == 2
+    assert outcome.err == f"error: `name_model` must be the name of a file. Received: {name}\n"
+    assert (folder / "runs" / "whole").is_dir()
+
+
+def test_a_training_that_cannot_begin_leaves_the_last_one(training_command, trained, run_main):
+    outcome = run_main(
+        *training_command,
+        "--name_model",
+        "whole",
+        "--no-training_from_scratch",
+        "--hyperparameter",
+        "depth=3",
+    )
+    assert outcome.code == 1, outcome.err
+    assert (trained.parent.parent / "runs" / "whole" / callbacks.LOG).is_file()
+
+
 def test_evaluation_scores_what_was_trained(folder, trained, run_main):
     outcome = run_main(
         *("--mode", "evaluation", "--clean_dir", NOISY[0].parent.parent / "clean"),

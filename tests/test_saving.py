@@ -1,10 +1,14 @@
 """What a network's file gives to a training that goes on with it."""
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
+from small_dataset import AUDIO
 
 import saving
+from enhancer import Enhancer
+from model_dncnn import DnCNN
 
 
 def trained(optimizer, seed=0):
@@ -38,6 +42,18 @@ def test_the_optimizer_goes_on_where_it_was_but_for_its_schedule(optimizer, tmp_
     assert all(np.array_equal(a, b) for a, b in zip(moments(first), moments(second), strict=True))
     assert any(np.any(m) for m in moments(second))
     assert float(second.optimizer.learning_rate) == 0.25
+
+
+def test_a_name_may_have_a_point(tmp_path):
+    hyper_model = DnCNN(AUDIO)
+    hp = keras_tuner.HyperParameters()
+    hp.values = {"filters": 16, "depth": 3}
+    (tmp_path / "net_v1.keras").write_bytes(b"another network")
+    saving.save_network(tmp_path / "net_v1.5", hyper_model.build(hp), hyper_model)
+    names = {f"net_v1.5{suffix}" for suffix in (".keras", ".onnx", ".json")}
+    assert {path.name for path in tmp_path.iterdir()} == names | {"net_v1.keras"}
+    assert (tmp_path / "net_v1.keras").read_bytes() == b"another network"
+    Enhancer.load(tmp_path / "net_v1.5").enhance(np.zeros(8000, np.float32), 8000)
 
 
 def test_a_file_without_an_optimizer_or_with_another_leaves_it_as_it_was(tmp_path):
