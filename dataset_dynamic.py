@@ -14,7 +14,7 @@ import numpy as np
 import audio_pack
 import sources
 from config import AudioConfig
-from errors import UsageError
+from errors import UsageError, UserError
 from features import Features
 from mixing import Mixer
 from mixing_config import MixingConfig
@@ -134,6 +134,10 @@ def open_mixtures(
             raise UsageError(
                 f"`{name}` must be at least {least}. Received: {getattr(options, name)}"
             )
+    if not 0.0 < options.validation_split < 1.0:
+        raise UsageError(
+            f"`validation_split` must be between 0 and 1. Received: {options.validation_split}"
+        )
     train, validation = open_mixers(options, audio)
     return (
         DynamicMixtures(
@@ -203,9 +207,15 @@ def _open_pools(
         raise UsageError(f"`{kind}_dir` is needed for --data dynamic. Received: none")
     train = _pool_of(kind, folder, options, audio)
     apart: Path | None = getattr(options, f"{kind}_dir_validation")
-    if apart is not None:
-        return (train, _pool_of(kind, apart, options, audio)), (None, None)
-    return (train, train), sources.split(train.recordings, options.validation_split, options.seed)
+    if apart is None:
+        sides = sources.split(train.recordings, options.validation_split, options.seed)
+        return (train, train), sides
+    validation = _pool_of(kind, apart, options, audio)
+    held_out = {recording.path for recording in validation.recordings}
+    rest = [i for i, recording in enumerate(train.recordings) if recording.path not in held_out]
+    if not rest:
+        raise UserError(f"All recordings of {folder} are in {apart}, none is left to train on")
+    return (train, validation), (rest, None)
 
 
 def _pool_of(

@@ -97,6 +97,21 @@ def test_validation_never_hears_training_recordings(folder):
         assert all("valid" in r.path.parts for r in recordings.pool.recordings)
 
 
+def test_validation_folders_within_those_of_training_are_left_out_there(folder):
+    options = args.parse(
+        [
+            *("--data=dynamic", f"--cache_dir={folder}/cache", "--workers=1", "--mix_n_rooms=2"),
+            *(f"--voice_dir={folder}", f"--noise_dir={folder}"),
+            *validation_folders(folder),
+        ]
+    )
+    train, _ = dataset_dynamic.open_mixers(options, AUDIO)
+    for recordings, held_out in ((train.voices, "voice"), (train.noises, "noise")):
+        used = [recordings.pool.recordings[index].path for index in recordings.indices]
+        assert len(used) == 9
+        assert not [path for path in used if path.is_relative_to(folder / "valid" / held_out)]
+
+
 @pytest.mark.parametrize(
     ("option", "name"),
     [
@@ -105,6 +120,7 @@ def test_validation_never_hears_training_recordings(folder):
         ("--prefetch=0", "prefetch"),
         ("--mixing_workers=-1", "mixing_workers"),
         ("--mix_clip_probability=2", "clip_probability"),
+        ("--validation_split=1", "validation_split"),
     ],
 )
 def test_numbers_that_no_training_can_use_are_refused(folder, option, name):
