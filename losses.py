@@ -151,10 +151,10 @@ def _mean_square(difference):
 class MaskLoss(keras.losses.Loss):
     """Error of the noise that a mask takes out of linear magnitudes.
 
-    L = 1/2 (f(S) * S - N)^2, averaged over bins and frames, with the noisy magnitude S, the noise
-    magnitude N and the network's mask f(S) in 0..1. A bin counts by its energy, so the mask is
-    free where there is nothing to hear. 360 Quality & Efficiency, "Model-Based Audio Denoising
-    Using Deep Learning for Device Quality Evaluation".
+    L = 1/2 (f(S) * S - N)^2, averaged over bins and frames, with the noisy magnitude S, what noise
+    adds to the clean one N = max(S - C, 0), and the network's mask f(S) in 0..1. A bin counts by
+    its energy, so the mask is free where there is nothing to hear. 360 Quality & Efficiency,
+    "Model-Based Audio Denoising Using Deep Learning for Device Quality Evaluation".
     """
 
     def __init__(self, name: str = "mask", **kwargs) -> None:
@@ -172,12 +172,17 @@ class MultiResolutionSTFT(keras.losses.Loss):
 
     L = mean |s - e| + mean over resolutions of (|| |S| - |E| || / || |S| || + mean |log |S|/|E||):
     spectral convergence weighs what is loud, log magnitudes what is soft, and the waveform settles
-    the phase that spectra leave open. R. Yamamoto, E. Song, J.-M. Kim, "Parallel WaveGAN", ICASSP
-    2020; with the waveform term, A. Defossez, G. Synnaeve, Y. Adi, Interspeech 2020.
+    the phase that spectra leave open. Voices below -30 dBFS, and silence, count as if they had that
+    level, or what is left of noise in silence would outweigh all else. R. Yamamoto, E. Song,
+    J.-M. Kim, "Parallel WaveGAN", ICASSP 2020; with the waveform term, A. Defossez, G. Synnaeve,
+    Y. Adi, Interspeech 2020.
 
     Args:
         n_ffts: STFT windows, samples, each a multiple of 4; hops are a quarter of them.
         waveform: weight of the waveform term.
+
+    Attributes:
+        shortest_window: samples that training windows need at least.
     """
 
     def __init__(
@@ -189,6 +194,7 @@ class MultiResolutionSTFT(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.n_ffts = list(n_ffts)
+        self.shortest_window = max(self.n_ffts)
         self.waveform = waveform
 
     def call(self, y_true, y_pred):
@@ -255,7 +261,9 @@ def spectral_distance(clean, estimate, n_fft: int):
     ]
     # A root has no gradient at 0, where silence meets silence.
     error = ops.sqrt(ops.sum(ops.square(magnitudes[0] - magnitudes[1]), axis=(1, 2)) + 1e-12)
-    convergence = error / ops.norm(magnitudes[0], axis=(1, 2))
+    bins = magnitudes[0].shape[1] * magnitudes[0].shape[2]
+    quietest = QUIETEST_LEVEL * math.sqrt(0.5 * n_fft * bins)
+    convergence = error / ops.maximum(ops.norm(magnitudes[0], axis=(1, 2)), quietest)
     return convergence + ops.mean(
         ops.abs(ops.log(magnitudes[0]) - ops.log(magnitudes[1])), axis=(1, 2)
     )

@@ -1,7 +1,7 @@
 """ResUNet: a U-Net on an image classifier's ResNet, which draws the clean spectrogram.
 
 In: scaled noisy magnitude in dB, (batch, bins, frames, 1). Out: clean magnitude in dB scaled to
-0..1, same shape.
+0..1, same shape. With the representation `magnitude`, both are powers of it.
 
 The NoiseNil report, 2025; O. Ronneberger, P. Fischer, T. Brox, "U-Net", MICCAI 2015; K. He et al.,
 "Deep Residual Learning for Image Recognition", CVPR 2016.
@@ -82,7 +82,8 @@ class ResUNet(DenoisingHyperModel):
             x = convolution(convolution(x, int(filters * width)), int(filters * width))
         x = layers.Cropping2D(padding)(x)
         x = layers.Conv2D(1, 1)(x)
-        activation = self.output_activation(clean="sigmoid")
+        in_0_to_1 = self.features.representation == "magnitude_db"
+        activation = self.output_activation(clean="sigmoid" if in_0_to_1 else "relu")
         outputs = layers.Activation(activation, dtype="float32")(x)
         return keras.Model(inputs, outputs, name="resunet")
 

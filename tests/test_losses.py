@@ -112,6 +112,16 @@ def test_losses_survive_being_saved(name):
     assert twin.get_config() == loss.get_config()
 
 
+def test_noise_left_in_silence_does_not_outweigh_voices(rng):
+    loss = make("multi_res_stft")
+    voice, noise = 0.1 * rng.standard_normal((2, 4, 4096, 1)).astype(np.float32)
+    lost = float(loss(voice, np.zeros_like(voice)))
+    left = float(loss(np.zeros_like(voice), 0.1 * noise))
+    assert left < lost
+    quiet = 10.0 ** (-35.0 / 20.0)
+    assert float(loss(quiet * voice, quiet * (voice + noise))) > 0.1
+
+
 def test_noise_left_in_a_pause_costs_less_than_a_lost_voice(rng):
     loss = make("compressed_spectrum", si_snr=0.0)
     voice = rng.standard_normal((4, 63, 257, 2)).astype(np.float32)
