@@ -290,15 +290,26 @@ class Mixer:
     def _degrade(
         self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Now and then what devices and networks do to a mixture; the clean target stays."""
+        """Now and then what devices and networks do to a mixture.
+
+        The clean target is moved and made louder with it; else it stays as it is.
+        """
         config, rate = self.config, self.audio.sample_rate
-        chances = rng.uniform(size=3)
+        chances = rng.uniform(size=6)
+        if chances[3] < config.volume_probability:
+            gain = 2 * (rng.uniform(*config.volume_gain_db),)
+            noisy, clean = (augment.change_volume(w, rate, rng, gain) for w in (noisy, clean))
+        if chances[4] < config.time_shift_probability:
+            delay = 2 * (rng.uniform(*config.time_shift_s),)
+            noisy, clean = (augment.time_shift(w, rate, rng, delay) for w in (noisy, clean))
+        if chances[5] < config.artificial_noise_probability:
+            noisy = augment.add_artificial_noise(noisy, rate, rng, config.artificial_noise_snr_db)
         if chances[0] < config.low_pass_probability:
             noisy = augment.low_pass(noisy, rate, rng, config.low_pass_hz)
         if chances[1] < config.clip_probability:
             noisy = augment.clip(noisy, rate, rng, config.clip_fraction)
         if chances[2] < config.codec_probability:
-            noisy = augment.codec_round_trip(noisy, rate, rng)
+            noisy = augment.codec_round_trip(noisy, rate, rng, config.codec_compression)
         return noisy, clean
 
     def _level(self, waveform: np.ndarray) -> float:

@@ -21,6 +21,7 @@ LEAST = {
     "babble_voices": 1,
     "clip_fraction": 0.0,
     "low_pass_hz": 50.0,
+    "codec_compression": 0.0,
 }
 
 
@@ -62,16 +63,27 @@ class MixingConfig:
     clean_only_snr_db: float = _option(40.0, "their signal-to-noise ratio, dB")
     noise_only_probability: float = _option(0.04, "share of windows without voice")
     level_dbfs: Range = _option((-35.0, -12.0), "level of the mixture, active frames, dBFS")
+    volume_probability: float = _option(0.0, "share of mixtures made louder or softer after that")
+    volume_gain_db: Range = _option((-12.0, 12.0), "gain of those, dB")
+    time_shift_probability: float = _option(0.0, "share of mixtures moved, silence moving in")
+    time_shift_s: Range = _option((-0.1, 0.1), "delay of those, s; negative is earlier")
+    artificial_noise_probability: float = _option(
+        0.0, "share of mixtures with white, pink or brown noise on top of theirs"
+    )
+    artificial_noise_snr_db: Range = _option((5.0, 40.0), "level of the mixture over it, dB")
     clip_probability: float = _option(0.03, "share of clipped mixtures")
     clip_fraction: Range = _option((0.001, 0.03), "share of their samples that is clipped")
     low_pass_probability: float = _option(0.03, "share of mixtures that lost their highs")
     low_pass_hz: Range = _option((3000.0, 7500.0), "where those highs begin, Hz")
     codec_probability: float = _option(0.01, "share of mixtures that went through Vorbis or MP3")
+    codec_compression: Range = _option((0.5, 1.0), "how much those compress: 0 least .. 1 most")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name.endswith("_probability") and not 0.0 <= value <= 1.0:
+                raise UsageError(f"`{field.name}` must be in 0..1. Received: {value}")
+            if field.name == "codec_compression" and value[1] > 1.0:
                 raise UsageError(f"`{field.name}` must be in 0..1. Received: {value}")
             if isinstance(value, tuple) and not value[0] <= value[1]:
                 raise UsageError(f"`{field.name}` must be LOW HIGH, rising. Received: {value}")

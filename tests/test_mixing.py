@@ -109,7 +109,7 @@ def test_noise_only_and_nearly_clean_windows(pools):
         assert 20 * np.log10(ratio) == pytest.approx(40.0, abs=0.1)
 
 
-@pytest.mark.parametrize("probability", ["clip", "low_pass", "codec"])
+@pytest.mark.parametrize("probability", ["clip", "low_pass", "codec", "artificial_noise"])
 def test_degradations_spare_the_target(pools, probability):
     name = f"{probability}_probability"
     plain = make_mixer(pools, **PLAIN)
@@ -119,6 +119,19 @@ def test_degradations_spare_the_target(pools, probability):
         after = degraded.draw(np.random.default_rng(seed))
         assert np.array_equal(before[1], after[1])
         assert not np.array_equal(before[0], after[0])
+
+
+@pytest.mark.parametrize(
+    ("option", "limits"), [("volume", "volume_gain_db"), ("time_shift", "time_shift_s")]
+)
+def test_the_target_is_moved_and_made_louder_with_its_mixture(pools, option, limits):
+    never = PLAIN | {"noise_only_probability": 0.0, "clean_only_probability": 1.0}
+    recipe = never | {f"{option}_probability": 1.0, limits: (0.01, 0.01)}
+    before = make_mixer(pools, **never | {"clean_only_snr_db": 90.0}).draw(np.random.default_rng(0))
+    after = make_mixer(pools, **recipe | {"clean_only_snr_db": 90.0}).draw(np.random.default_rng(0))
+    assert not np.array_equal(before[1], after[1])
+    np.testing.assert_allclose(after[0], after[1], atol=1e-4)
+    assert after[0].dtype == after[1].dtype == np.float32
 
 
 def test_reverberation_leaves_its_late_part_out_of_the_target(pools):
@@ -225,6 +238,7 @@ def test_pools_of_another_rate_are_refused(pools):
         {"snr_db": (10.0, 0.0)},
         {"n_rooms": 0},
         {"speed": (0.0, 1.0)},
+        {"codec_compression": (0.5, 1.5)},
     ],
 )
 def test_impossible_recipes_are_refused(wrong):
