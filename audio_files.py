@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +45,11 @@ BLOCK_VALUES = 2**20
 LARGEST_WAV = 2**32 - 2**16
 PROBE_BYTES = 2**16
 SYSTEM_ERROR = 2  # libsndfile's code for what the operating system refused
+# Beginnings of sample types that hold what is beyond full scale; what libsndfile compands or codes
+# as differences wraps around there.
+UNLIMITED = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG")
+LOUDEST_COMPANDED = 1.0 - 2.0**-15
+HIGHEST_RAW_RATE = 2**31 - 1
 WRITE_FRAMES = 2**16  # Vorbis takes a block's size from the stack
 OWN_TAGS = ("title", "artist", "album", "comment", "date", "genre", "copyright", "tracknumber")
 
@@ -75,7 +79,7 @@ class RawFormat:
         name = name.removesuffix("le")
         if name in RAW_SUBTYPES and len(numbers) in (1, 2) and all(n.isdecimal() for n in numbers):
             rate, channels = (*map(int, numbers), 1)[:2]
-            if rate and channels:
+            if 0 < rate <= HIGHEST_RAW_RATE and channels:
                 return cls(RAW_SUBTYPES[name], rate, channels)
         raise UsageError(
             f"`raw_format` must be TYPE,RATE[,CHANNELS] with TYPE one of {', '.join(RAW_SUBTYPES)},"
@@ -188,7 +192,7 @@ class Recording:
     def _open(self) -> soundfile.SoundFile:
         """The file in libsndfile."""
         arguments = self._raw.arguments() if self._raw else {}
-        return soundfile.SoundFile(_native_name(self.path), "r", **arguments)
+        return soundfile.SoundFile(data_tools.native_name(self.path), "r", **arguments)
 
     def _file_blocks(self, size: int) -> Iterator[np.ndarray]:
         """All samples, through libsndfile."""
@@ -210,11 +214,6 @@ class Recording:
                 yield from (part.to_ndarray() for part in resampler.resample(None))
         except av.error.FFmpegError as error:
             raise _unreadable(self.path, error) from error
-
-
-def _native_name(path: Path) -> bytes | str:
-    """A path for libsndfile, even if it is no valid text."""
-    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 def check_regular_file(path: Path) -> None:
@@ -346,13 +345,14 @@ def _nearest_subtype(container: str, subtype: str) -> str:
 class Writer:
     """An audio file in the making; see `writing`.
 
-    Integer samples are rounded to the grid that they were read from, so that what was not changed
-    is not changed.
+    Integer samples of up to 24 bits are rounded to the grid that they were read from, so that what
+    was not changed is not changed.
     """
 
     def __init__(self, file: soundfile.SoundFile) -> None:
         self._file = file
         self._bits = PCM_BITS.get(file.subtype)
+        self._limit = np.inf if file.subtype.startswith(UNLIMITED) else LOUDEST_COMPANDED
         self.clipped = 0
 
     def write(self, block: np.ndarray) -> None:
@@ -363,7 +363,9 @@ class Writer:
     def _write(self, block: np.ndarray) -> None:
         """Append a block that no encoder finds too long."""
         if self._bits is None:
-            self._file.write(block.T)
+            limited = np.clip(block.T, -self._limit, self._limit)
+            self.clipped += int(np.count_nonzero(limited != block.T))
+            self._file.write(limited)
             return
         scaled = np.rint(block.T * np.float64(2 ** (self._bits - 1)))
         limit = 2 ** (self._bits - 1)
@@ -400,7 +402,7 @@ def _create(temporary: Path, path: Path, sound_format: SoundFormat) -> soundfile
     rate, channels = sound_format.sample_rate, sound_format.channels
     kind = {"subtype": sound_format.subtype, "format": sound_format.container}
     try:
-        return soundfile.SoundFile(_native_name(temporary), "w", rate, channels, **kind)
+        return soundfile.SoundFile(data_tools.native_name(temporary), "w", rate, channels, **kind)
     except soundfile.LibsndfileError as error:
         if error.code == SYSTEM_ERROR:
             raise

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,15 @@ def find_audio_files(folder: Path) -> list[Path]:
     return files
 
 
+def native_name(path: Path) -> bytes | str:
+    """A path for libsndfile, even if it is no valid text."""
+    try:
+        str(path).encode(sys.getfilesystemencoding())
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return str(path)
+
+
 def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
     """Read a whole file as one mono waveform.
 
@@ -64,7 +74,7 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
         UserError: the file is missing, unreadable, empty, or holds NaN or infinite samples.
     """
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(native_name(path), dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, OSError) as error:
         raise UserError(f"Cannot read {path} as audio: {str(error).rstrip('.')}") from error
     if not len(samples):
@@ -91,7 +101,7 @@ def stream_audio(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
         UserError: the file is missing, unreadable, empty, or holds NaN or infinite samples.
     """
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(native_name(path)) as file:
             stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, "float32", quality="VHQ")
             same = file.samplerate == sample_rate
             while len(samples := file.read(STREAM_BLOCK, dtype="float32", always_2d=True)):
@@ -120,7 +130,9 @@ def save_audio(
     if subtype is None and path.suffix.lower() == ".opus":
         subtype = "OPUS"
     with replacing(path) as temporary:
-        soundfile.write(temporary, waveform, sample_rate, subtype=subtype, format=container)
+        soundfile.write(
+            native_name(temporary), waveform, sample_rate, subtype=subtype, format=container
+        )
 
 
 def file_format(path: Path) -> str:
@@ -174,7 +186,8 @@ def remove_partial_files(folder: Path) -> None:
     for path in Path(folder).glob(f"{PARTIAL}*-*"):
         process = path.name.removeprefix(PARTIAL).partition("-")[0]
         if process.isdecimal() and not _is_alive(int(process)):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of another user, who alone may remove it
+                path.unlink()
 
 
 def _is_alive(process: int) -> bool:

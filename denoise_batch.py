@@ -89,11 +89,8 @@ class Worker:
 
     def denoise(self, job: Job, progress: Progress | None = None) -> Record:
         """Do one job, unless it is done already; gives what the manifest says of it."""
-        if job.root not in self._manifests:
-            self._manifests[job.root] = Manifest(job.root)
-        manifest = self._manifests[job.root]
         try:
-            return self._denoise(job, manifest, progress)
+            return self._denoise(job, self._manifest(job), progress)
         except UserError as error:
             record = failure(job, str(error))
         except OSError as error:
@@ -101,9 +98,15 @@ class Worker:
         except Exception as error:  # whatever one file does to a decoder, the others go on
             record = failure(job, f"Cannot denoise {job.source}: {type(error).__name__}: {error}")
         if job.root.is_dir():
-            with contextlib.suppress(UserError):
-                manifest.append(record)
+            with contextlib.suppress(UserError, OSError):
+                self._manifest(job).append(record)
         return record
+
+    def _manifest(self, job: Job) -> Manifest:
+        """What is known of the results beside a job's."""
+        if job.root not in self._manifests:
+            self._manifests[job.root] = Manifest(job.root)
+        return self._manifests[job.root]
 
     def _denoise(self, job: Job, manifest: Manifest, progress: Progress | None) -> Record:
         """See `denoise`; an error ends it."""
@@ -136,14 +139,17 @@ class Worker:
             UserError: a file of that name is there which this program did not write.
         """
         results = result_paths(job.target, self._settings.file_options)
-        if self._settings.overwrite or not job.target.exists():
+        there = [path for path in results if path.exists()]
+        if self._settings.overwrite or not there:
             return False
         if not manifest.owns(job):
-            raise UserError(f"{job.target} exists already; give --overwrite to replace it")
+            raise UserError(f"{there[0]} exists already; give --overwrite to replace it")
+        if job.target not in there:
+            return False
         known = manifest.record(job)
         wanted = {**record, "status": DONE, "output_bytes": job.target.stat().st_size}
         same = all(known.get(key) == value for key, value in wanted.items() if key != "input")
-        return same and all(path.exists() for path in results)
+        return same and there == results
 
 
 def failure(job: Job, sentence: str) -> Record:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import data_tools
 from denoise_file import picture_path
+from errors import UserError
 from job_list import DONE, FAILED, SKIPPED, Job, Record
 
 SUMMARY_NAME = "summary.json"
@@ -94,6 +95,25 @@ def speed(audio_s: float, seconds: float) -> str:
     """How much faster than it plays a recording was denoised."""
     times = audio_s / max(seconds, 1e-3)
     return f"{times:.0f}x" if times >= 10.0 else f"{times:.1f}x"
+
+
+def check_summary(folder: Path) -> None:
+    """Refuse to replace a `summary.json` that is none of this program.
+
+    Raises:
+        UserError: there is such a file, or one that cannot be read.
+    """
+    path = folder / SUMMARY_NAME
+    if not path.exists():
+        return
+    try:
+        records = json.loads(path.read_text())
+    except (OSError, ValueError):
+        records = None
+    if not isinstance(records, list) or not all(
+        isinstance(record, dict) and "status" in record for record in records
+    ):
+        raise UserError(f"{path} exists already; give --overwrite to replace it")
 
 
 def save_summary(folder: Path, records: list[Record]) -> None:

@@ -43,6 +43,10 @@ def main(argv: list[str] | None = None) -> int:
         # What is left for a reader that has gone would fail once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import threading
 
 import web_server
@@ -34,7 +35,7 @@ def check(options: argparse.Namespace) -> None:
         UsageError: a value is out of its range.
     """
     for name in ("max_minutes", "max_upload_mb"):
-        if not getattr(options, name) > 0:
+        if not 0 < getattr(options, name) < math.inf:
             raise UsageError(f"`{name}` must be above 0. Received: {getattr(options, name)}")
     if options.port not in PORTS:
         raise UsageError(f"`port` must be in {PORTS[0]}..{PORTS[-1]}. Received: {options.port}")

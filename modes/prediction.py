@@ -15,7 +15,7 @@ from audio_files import RawFormat
 from denoise_batch import BatchSettings, denoise_jobs
 from denoise_file import FileOptions, result_paths
 from denoise_pipe import denoise_pipe
-from denoise_summary import save_summary, summary_table
+from denoise_summary import check_summary, save_summary, summary_table
 from enhancer import checked_limits
 from errors import UsageError, UserError
 from job_list import FAILED, Destination, Job, Record, find_jobs, refuse_collisions
@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
         for job in jobs
         for path in result_paths(job.target, settings.file_options)
     )
+    if options.dir_save_prediction and not options.overwrite:
+        check_summary(options.dir_save_prediction)
     with no_partial_files({job.target.parent for job in jobs}):
         records = denoise_jobs(jobs, settings, options.jobs)
     if is_demo:
@@ -155,7 +157,10 @@ def results_of_demo(options: argparse.Namespace) -> Path:
 
 
 def improvement(job: Job) -> Record:
-    """SI-SDR of a recording of demo_data/ before and after, dB, where there is a clean one."""
+    """SI-SDR of a recording of demo_data/ before and after, dB, where there is a clean one.
+
+    None of a part of it, which has no clean one.
+    """
     clean_path = DEMO / "clean" / job.source.name
     if not clean_path.is_file() or not job.target.is_file():
         return {}
@@ -165,6 +170,8 @@ def improvement(job: Job) -> Record:
     scores = {}
     for name, path in (("si_sdr_in_db", job.source), ("si_sdr_out_db", job.target)):
         estimate, _ = data_tools.load_audio(path, rate)
+        if len(estimate) != len(clean):
+            return {}
         scores[name] = round(metrics.si_sdr(clean, estimate, rate), 2)
     return scores
 
@@ -175,8 +182,13 @@ def check_pipe(inputs: list[str], options: argparse.Namespace) -> None:
     Raises:
         UsageError: there are other inputs, or further outputs.
     """
-    if len(inputs) > 1 or options.save_noise or options.plot:
-        raise UsageError("The input - goes alone, without --save_noise and --plot")
+    for name in ("save_noise", "plot", "dir_save_prediction", "audio_output_prediction"):
+        if getattr(options, name):
+            raise UsageError(f"The input - goes to standard output, without --{name}")
+    if len(inputs) > 1:
+        raise UsageError(f"The input - goes alone. Received: {' '.join(inputs)}")
+    if sys.stdin is None:
+        raise UserError("There is no standard input to read")
 
 
 def suffix_of_pipe(options: argparse.Namespace) -> str:

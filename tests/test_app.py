@@ -111,7 +111,10 @@ def test_a_folder_without_networks_is_refused(tmp_path, run_main):
 
 @pytest.mark.parametrize(
     "option",
-    [("--port", "-1"), ("--port", "70000"), ("--max_minutes", "0"), ("--max_upload_mb", "-1")],
+    [
+        *[("--port", "-1"), ("--port", "70000"), ("--max_minutes", "0"), ("--max_upload_mb", "-1")],
+        *[("--max_minutes", "inf"), ("--max_upload_mb", "inf")],
+    ],
 )
 def test_options_out_of_their_range_are_usage_errors(weights, run_main, option):
     outcome = run_main("--mode", "app", "--weights_folder", weights, *option)

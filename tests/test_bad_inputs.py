@@ -6,6 +6,7 @@ half-written, or ends in a traceback.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -387,6 +388,7 @@ OPTIONS = {
     "--raw_format=s17,8000": "`raw_format` must be TYPE,RATE",
     "--raw_format=s16,0": "`raw_format` must be TYPE,RATE",
     "--raw_format=s16,8000,0": "`raw_format` must be TYPE,RATE",
+    "--raw_format=s16,99999999999": "`raw_format` must be TYPE,RATE",
     "--audio_output_prediction=": "names one result",
 }
 
@@ -468,6 +470,33 @@ def test_a_foreign_file_is_replaced_only_on_demand(weights, tmp_path, recording,
     assert foreign.read_text() == "precious"
     assert predict(run_main, weights, tmp_path, recording, "--overwrite").code == 0
     assert foreign.stat().st_size == recording.stat().st_size
+
+
+@pytest.mark.parametrize("name", ["a.png", "a_noise.wav", "summary.json"])
+def test_foreign_files_of_other_names_are_replaced_only_on_demand(
+    name, weights, tmp_path, recording, run_main
+):
+    (tmp_path / "out").mkdir()
+    foreign = tmp_path / "out" / name
+    foreign.write_text('["precious"]')
+    command = (run_main, weights, tmp_path, recording, "--plot", "--save_noise")
+    outcome = predict(*command)
+    assert outcome.code == 1
+    assert f"{foreign} exists already; give --overwrite to replace it" in outcome.err
+    assert foreign.read_text() == '["precious"]'
+    assert not (tmp_path / "out" / "a.wav").exists()
+    assert predict(*command, "--overwrite").code == 0
+    assert foreign.read_bytes() != b'["precious"]'
+    assert predict(*command).code == 0
+
+
+def test_what_the_system_refuses_is_one_sentence(run_main, monkeypatch):
+    def refused(options):
+        raise PermissionError(errno.EACCES, "Permission denied", "/root/x")
+
+    monkeypatch.setattr("registry.resolve", lambda *_: refused)
+    outcome = run_main()
+    assert (outcome.code, outcome.err) == (1, "error: /root/x: Permission denied\n")
 
 
 def test_a_folder_in_the_place_of_a_result(weights, tmp_path, recording, run_main):
@@ -633,8 +662,32 @@ class TestPipes:
         assert len(out) == len(data) - 1
 
     def test_a_pipe_goes_alone(self, weights, recording, run_main, tmp_path):
-        outcome = predict(run_main, weights, tmp_path, "-", recording)
+        outcome = run_main("-", recording)
         check_refusal(outcome, "The input - goes alone", tmp_path / "out", code=2)
+
+    @pytest.mark.parametrize("option", ["--dir_save_prediction=o", "--audio_output_prediction=o"])
+    def test_a_pipe_has_no_files(self, option, run_main, tmp_path):
+        outcome = run_main("-", option)
+        check_refusal(outcome, "The input - goes to standard output", tmp_path / "out", code=2)
+
+    def test_no_pipe_at_all(self, run_main, tmp_path, monkeypatch):
+        monkeypatch.setattr(sys, "stdin", None)
+        check_refusal(run_main("-"), "There is no standard input to read", tmp_path / "out")
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
+    def test_a_reader_without_space(self, weights):
+        command = [sys.executable, "main.py", f"--weights_folder={weights.parent}", "-"]
+        with open("/dev/full", "wb") as full:  # noqa: PTH123
+            process = subprocess.run(
+                [*command, f"--name_model={weights.name}"],
+                cwd=REPOSITORY,
+                input=encoded(),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        assert process.returncode == 1
+        assert process.stderr == b"error: No space left on device\n"
 
 
 def test_containers_need_a_library_and_say_so(weights, tmp_path, run_main, monkeypatch):

@@ -365,3 +365,11 @@ def test_partial_files_of_ended_processes_are_swept(tmp_path):
             path.write_bytes(b"half")
         data_tools.remove_partial_files(tmp_path)
         assert list(tmp_path.iterdir()) == [mine]
+
+
+def test_a_name_that_is_no_text_is_read_and_written(tmp_path, rng):
+    path = tmp_path / os.fsdecode(b"\xff\xfe.wav")
+    sound = 0.1 * rng.standard_normal(800).astype(np.float32)
+    data_tools.save_audio(path, sound, 8000, subtype="FLOAT")
+    np.testing.assert_array_equal(data_tools.load_audio(path)[0], sound)
+    np.testing.assert_array_equal(np.concatenate([*data_tools.stream_audio(path, 8000)]), sound)

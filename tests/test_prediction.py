@@ -145,6 +145,16 @@ class TestTheResultIsLikeTheRecording:
         denoised, _ = soundfile.read(tmp_path / "out" / "a.wav", dtype="float32")
         assert np.array_equal(denoised, wanted)
 
+    @pytest.mark.parametrize(("suffix", "subtype"), [(".wav", "ULAW"), (".wav", "IMA_ADPCM")])
+    def test_what_is_too_loud_for_telephones_is_cut_off(self, suffix, subtype, tmp_path):
+        path = tmp_path / f"loud{suffix}"
+        tone = 1.2 * np.sin(np.arange(4080) / 40)[np.newaxis].astype(np.float32)
+        sound_format = audio_files.SoundFormat(8000, 1, "WAV", subtype)
+        with audio_files.writing(path, sound_format) as writer:
+            writer.write(tone)
+        assert writer.clipped == np.count_nonzero(np.abs(tone) > 1.0)
+        assert np.abs(load_audio(path)[0][: tone.size] - np.clip(tone[0], -1, 1)).max() < 0.2
+
     def test_the_size_of_blocks_and_the_number_of_processes_leave_no_trace(
         self, predict, tmp_path, monkeypatch
     ):
@@ -258,6 +268,11 @@ class TestOptions:
         predict(source, "--start=0.5", "--end=0:02", "--strength=0")
         part, _ = load_audio(tmp_path / "out" / "a.wav")
         assert np.allclose(part, load_audio(source)[0][4000:16000], atol=1e-6)
+
+    def test_a_part_of_the_demonstration_has_no_score(self, predict):
+        outcome = predict("--end", "0.5")
+        assert outcome.code == 0, outcome.err
+        assert "SI-SDR" not in outcome.out
 
     def test_an_end_beyond_the_end_is_the_end(self, predict, tmp_path):
         source = write(tmp_path / "a.wav")
