@@ -52,20 +52,24 @@ class Cost:
 
 
 def measure(system: System, rate: int) -> Cost:
-    """Cost of a system on sound of `rate` Hz; all None if it does not run alone."""
+    """Cost of a system on sound of `rate` Hz; None where it does not run, or not in time."""
     if system.kind in ("noisy", "folder"):
         return Cost()
-    arguments = [system.kind, system.source, str(rate), repr(time.monotonic())]
-    process = subprocess.run(
-        [sys.executable, "-m", "cost", *arguments],
-        cwd=Path(__file__).parent,
-        env={**os.environ, **worker_pool.ENVIRONMENT},
-        capture_output=True,
-        text=True,
-        timeout=TIME_LIMIT_S,
-        check=False,
-    )
-    figures = json.loads(process.stdout.splitlines()[-1]) if process.returncode == 0 else {}
+    is_network = system.kind == "network"
+    source = str(Path(system.source).resolve()) if is_network else system.source
+    arguments = [system.kind, source, str(rate), repr(time.monotonic())]
+    figures = {}
+    with contextlib.suppress(subprocess.SubprocessError):
+        process = subprocess.run(
+            [sys.executable, "-m", "cost", *arguments],
+            cwd=Path(__file__).parent,
+            env={**os.environ, **worker_pool.ENVIRONMENT},
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT_S,
+            check=True,
+        )
+        figures = json.loads(process.stdout.splitlines()[-1])
     return Cost(**figures, **_network_size(system))
 
 

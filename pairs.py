@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,9 +73,17 @@ def find_pairs(clean_dir: Path, noisy_dir: Path, enhanced_dirs: Sequence[Path] =
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
-    """Recordings below a folder by what the partners of a pair share."""
-    files = data_tools.find_audio_files(folder)
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in files}
+    """Recordings below a folder by what the partners of a pair share.
+
+    Raises:
+        UserError: the folder is missing, or two recordings differ in the suffix only.
+    """
+    found: dict[str, Path] = {}
+    for path in data_tools.find_audio_files(folder):
+        other = found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+        if other != path:
+            raise UserError(f"{other} and {path} have one name; leave one of them out")
+    return found
 
 
 def check_headers(pairs: Sequence[Pair]) -> int:
@@ -98,7 +107,7 @@ def check_headers(pairs: Sequence[Pair]) -> int:
 def _header(path: Path) -> soundfile._SoundFileInfo:
     """Rate, channels and length of a file."""
     try:
-        return soundfile.info(path)
+        return soundfile.info(data_tools.native_name(path))
     except (soundfile.SoundFileError, OSError) as error:
         raise UserError(f"Cannot read {path} as audio: {str(error).rstrip('.')}") from error
 
@@ -130,7 +139,7 @@ def align(
     """Cut two recordings of different lengths to what both hold.
 
     Args:
-        clean: (samples,).
+        clean: (samples,), or (recordings, samples) of which the first is compared.
         other: (samples,), up to 50 ms shorter or longer, and shifted by up to 50 ms.
         rate: Hz.
 
@@ -138,20 +147,21 @@ def align(
         Both, of one length, and a remark on what was done; none for equal lengths, which are
         taken to be aligned.
     """
-    if len(clean) == len(other):
+    n_clean, n_other = clean.shape[-1], len(other)
+    if n_clean == n_other:
         return clean, other, None
     reach = round(LONGEST_SHIFT_S * rate)
-    likeness = scipy.signal.correlate(other, clean, method="fft")
-    lags = scipy.signal.correlation_lags(len(other), len(clean))
+    likeness = scipy.signal.correlate(other, np.atleast_2d(clean)[0], method="fft")
+    lags = scipy.signal.correlation_lags(n_other, n_clean)
     near = np.abs(lags) <= reach
     lag = int(lags[near][np.abs(likeness[near]).argmax()])
-    clean_part, other_part = clean[max(0, -lag) :], other[max(0, lag) :]
-    length = min(len(clean_part), len(other_part))
+    clean_part, other_part = clean[..., max(0, -lag) :], other[max(0, lag) :]
+    length = min(clean_part.shape[-1], len(other_part))
     remark = (
-        f"{abs(len(clean) - len(other)) * 1000 / rate:.1f} ms longer or shorter than its clean "
+        f"{abs(n_clean - n_other) * 1000 / rate:.1f} ms longer or shorter than its clean "
         f"recording, shifted by {lag * 1000 / rate:.1f} ms to match it"
     )
-    return clean_part[:length], other_part[:length], remark
+    return clean_part[..., :length], other_part[:length], remark
 
 
 def with_table(pairs: Sequence[Pair], path: Path) -> list[Pair]:
@@ -167,10 +177,12 @@ def with_table(pairs: Sequence[Pair], path: Path) -> list[Pair]:
     """
     try:
         with Path(path).open(newline="") as file:
-            rows = {
-                Path(row["file"]).with_suffix("").as_posix(): row for row in csv.DictReader(file)
-            }
+            rows = {row["file"]: row for row in csv.DictReader(file)}
         notes = {name: _note(row.get("class"), row.get("snr")) for name, row in rows.items()}
+        # A point in a name may begin a suffix, or not.
+        notes = {
+            Path(name).with_suffix("").as_posix(): note for name, note in notes.items()
+        } | notes
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"Cannot read the table {path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -231,4 +243,6 @@ def _note(noise_class: str | None, snr: str | None) -> dict[str, Any]:
         note["noise_class"] = noise_class
     if snr:
         note["snr_db"] = float(snr)
+        if not math.isfinite(note["snr_db"]):
+            raise ValueError(f"snr {snr}")
     return note

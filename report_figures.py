@@ -118,5 +118,5 @@ def example_figure(sounds: dict[str, np.ndarray], rate: int, title: str) -> Figu
         axis.set_ylabel(f"{name}\n(kHz)")
     axes[-1].set_xlabel("time (s)")
     figure.colorbar(image, ax=axes, label="dB")
-    figure.suptitle(title)
+    figure.suptitle(title.replace("$", r"\$"))
     return figure

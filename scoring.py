@@ -68,8 +68,9 @@ class Scorer:
             return clean, noisy, noisy, remark
         if system.kind == "folder":
             estimate, _ = data_tools.load_audio(pair.enhanced[system.name], self.rate)
-            clean, estimate, moved = pairing.align(clean, estimate, self.rate)
-            return clean, noisy[: len(clean)], estimate, moved or remark
+            both = np.stack([clean, noisy])
+            (clean, noisy), estimate, moved = pairing.align(both, estimate, self.rate)
+            return clean, noisy, estimate, moved or remark
         return clean, noisy, made(system).enhance(noisy, self.rate), remark
 
     def key(self, pair: Pair, system: System) -> str:
@@ -153,6 +154,8 @@ class ScoreStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows = {row["key"]: row for row in _read_rows(path)}
+        text = path.read_bytes() if path.exists() else b""
+        self._is_cut = bool(text) and not text.endswith(b"\n")
 
     def get(self, key: str) -> Row | None:
         """The row of an earlier run, unless it was an error."""
@@ -167,7 +170,8 @@ class ScoreStore:
         """
         try:
             with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write("\n" * self._is_cut + json.dumps(row) + "\n")
+            self._is_cut = False
         except OSError as error:
             raise UserError(f"Cannot write {self.path}: {error.strerror}") from error
         self._rows[row["key"]] = row

@@ -52,7 +52,8 @@ def worker_pool(
         raise
     except BrokenProcessPool as error:
         raise UserError(
-            "A worker process was killed, perhaps for want of memory; try fewer `--workers`"
+            "A worker process was killed, perhaps for want of memory; try fewer `--workers`, or "
+            "fewer `--jobs`"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

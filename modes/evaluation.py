@@ -106,9 +106,16 @@ def choose_systems(options: argparse.Namespace, pairs: Sequence[Pair]) -> list[S
 
 
 def networks(options: argparse.Namespace) -> list[Path]:
-    """Stems of the networks to score: those named, or --name_model, or none beside a folder."""
+    """Stems of the networks to score: those named, or --name_model, or none beside a folder.
+
+    Raises:
+        UserError: all are asked for, and there are none.
+    """
     if options.models == ["all"]:
-        return sorted(path.with_suffix("") for path in options.weights_folder.glob("*.onnx"))
+        found = sorted(path.with_suffix("") for path in options.weights_folder.glob("*.onnx"))
+        if not found:
+            raise UserError(f"There are no networks in {options.weights_folder}")
+        return found
     if options.models is not None:
         return [options.weights_folder / name for name in options.models]
     return [] if options.enhanced_dir else [options.weights_folder / options.name_model]

@@ -308,6 +308,9 @@ def test_table_gives_class_and_snr(tmp_path):
     first, second = pairing.with_table(pairs, path)
     assert (first.noise_class, first.snr_db) == ("café", 17.5)
     assert (second.noise_class, second.snr_db) == ("bus", 2.5)
+    path.write_text("file,snr\np232_2.5,2.5\np232_7.5.wav,7.5\n")
+    pairs = [Pair(name, tmp_path, tmp_path) for name in ("p232_2.5", "p232_7.5")]
+    assert [pair.snr_db for pair in pairing.with_table(pairs, path)] == [2.5, 7.5]
 
 
 @pytest.mark.parametrize(
@@ -316,6 +319,7 @@ def test_table_gives_class_and_snr(tmp_path):
         ("file,class\nb,bus\n", "has no row for a"),
         ("name,class\na,bus\n", "must have the columns"),
         ("file,snr\na,loud\n", "must have the columns"),
+        ("file,snr\na,inf\n", "must have the columns"),
     ],
 )
 def test_wrong_table_is_refused(tmp_path, text, sentence):
@@ -398,6 +402,50 @@ def test_cost_counts_recurrent_layers_as_the_runtime_runs_them():
     dense = 2 * units * audio.n_bins
     expected = (layers + dense) * audio.n_frames * audio.sample_rate / audio.frame_length
     assert cost.macs_per_s(stem, known) == pytest.approx(expected)
+
+
+def test_cost_of_a_network_elsewhere_is_measured_too(tmp_path, monkeypatch):
+    small_networks.save_gate(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    system = systems.System("gate", "network", "gate")
+    measured = cost.measure(system, 8000)
+    assert measured.real_time_factor is not None
+    monkeypatch.setattr(cost, "TIME_LIMIT_S", 0.01)
+    measured = cost.measure(system, 8000)
+    assert measured.real_time_factor is None
+    assert measured.parameters is not None
+
+
+def test_a_result_without_its_beginning_is_compared_with_the_noise_that_it_had(folders, evaluate):
+    for name in NAMES:
+        sound, _ = data_tools.load_audio(folders / "noisy" / f"{name}.wav")
+        data_tools.save_audio(folders / "mine" / f"{name}.wav", sound[160:], RATE)
+    evaluate("--models", "", "--enhanced_dir", folders / "mine")
+    snr = {(row["system"], row["file"]): row["snr_db"] for row in rows_of(folders)}
+    for name in NAMES:
+        assert snr["mine", name] == pytest.approx(snr["noisy", name], abs=0.2)
+
+
+def test_rows_after_one_that_was_cut_short_are_kept(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"key": "a"}\n{"key": "b')
+    scoring.ScoreStore(path).add({"key": "c"})
+    scoring.ScoreStore(path).add({"key": "d"})
+    store = scoring.ScoreStore(path)
+    assert [key for key in "abcd" if store.get(key)] == ["a", "c", "d"]
+
+
+def test_recordings_of_one_name_are_refused(folders):
+    data_tools.save_audio(folders / "noisy" / "rain.flac", np.ones(RATE, np.float32) / 2, RATE)
+    with pytest.raises(UserError, match="have one name"):
+        pairing.find_pairs(folders / "clean", folders / "noisy")
+
+
+def test_all_networks_of_a_folder_without_any(evaluate, weights):
+    outcome, summary = evaluate("--models", "all", "--weights_folder", weights)
+    assert outcome.code == 1
+    assert outcome.err == f"error: There are no networks in {weights}\n"
+    assert summary is None
 
 
 @pytest.mark.parametrize(
