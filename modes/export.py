@@ -22,7 +22,7 @@ import environment
 import export_report
 import registry
 import runtime
-from card import file_sha256
+from card import ModelCard, file_sha256
 from errors import UsageError, UserError
 from export_check import RealSound, difference, milliseconds_per_second
 from export_report import ExportRow
@@ -157,8 +157,27 @@ def save_cards(trained: TrainedNetwork, kept: list[Path]) -> None:
     files = {path: file_sha256(path) for path in kept if path.is_file()}
     for stem in {path.with_suffix("") for path in files}:
         digests = {path.suffix: sha for path, sha in files.items() if path.with_suffix("") == stem}
-        card = dataclasses.replace(trained.card, sha256=digests)
-        card.save(stem.with_name(f"{stem.name}.json"))
+        path = stem.with_name(f"{stem.name}.json")
+        card = dataclasses.replace(
+            trained.card, sha256=earlier_digests(path, trained.card) | digests
+        )
+        card.save(path)
+
+
+def earlier_digests(path: Path, card: ModelCard) -> dict[str, str]:
+    """Digests of files of the same network that an earlier export left beside its card."""
+    try:
+        earlier = ModelCard.load(path)
+    except UserError:
+        return {}
+    if dataclasses.replace(earlier, sha256=card.sha256) != card:
+        return {}
+    files = {suffix: path.with_suffix(suffix) for suffix in earlier.sha256}
+    return {
+        suffix: earlier.sha256[suffix]
+        for suffix, file in files.items()
+        if file.is_file() and file_sha256(file) == earlier.sha256[suffix]
+    }
 
 
 def size(path: Path) -> int:

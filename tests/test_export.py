@@ -134,6 +134,17 @@ def test_prediction_runs_what_was_exported(exported, weights, speech, name):
     assert difference(wanted, got, 16000).si_sdr_db > least_db
 
 
+def test_a_later_export_keeps_what_an_earlier_one_left(weights, tmp_path, run_main):
+    command = ("--mode", "export", "--models", "unet", "--weights_folder", weights)
+    for formats in ("onnx", "litert"):
+        assert run_main(*command, "--export_dir", tmp_path, "--formats", formats).code == 0
+    assert set(ModelCard.load(tmp_path / "unet.json").sha256) == {".onnx", ".tflite"}
+    assert Enhancer.load(tmp_path / "unet", runtime="onnx")
+    (tmp_path / "unet.onnx").write_bytes(b"another network")
+    assert run_main(*command, "--export_dir", tmp_path, "--formats", "litert").code == 0
+    assert set(ModelCard.load(tmp_path / "unet.json").sha256) == {".tflite"}
+
+
 @pytest.mark.parametrize("kind", ["onnx", "litert", "saved_model"])
 def test_state_is_handed_on_from_frame_to_frame(exported, weights, demo_data, kind):
     """With the state thrown away, the sound would be another."""
