@@ -1,5 +1,6 @@
 """Every mode through the command line, one after another, on the demonstration recordings."""
 
+import io
 import json
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import soundfile
 import callbacks
 import data_tools
 import main
+import registry
 import saving
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -182,3 +184,42 @@ def test_evaluation_scores_what_was_trained(folder, trained, run_main):
     for system in ("noisy", "wiener", trained.name):
         assert system in report.lower()
         assert system in outcome.out.lower()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
+def test_a_model_of_one_entry_in_the_registry_works_in_every_mode(
+    windows, tmp_path, run_main, monkeypatch
+):
+    monkeypatch.setitem(registry.MODELS, "toy", "test_models:Toy")
+    data = ("--path_save_spectrogram", windows, "--batch_size", "5", "--epochs", "1")
+    weights = ("--weights_folder", tmp_path, "--name_model", "mine")
+    sound = NOISY[0].read_bytes()
+    commands = {
+        "tuning": (*data, "--model", "toy", "--tuner", "random", "--max_trials", "1"),
+        "training": (*data, *weights, "--model", "toy"),
+        "prediction": (*weights, NOISY[0], "--audio_output_prediction", tmp_path / "clean.wav"),
+        "evaluation": (*weights, "--metrics", "si_sdr", "--no-measure_cost", "--worst", "0"),
+        "export": (*weights, "--formats", "onnx"),
+        "streaming": (*weights, "-", "--raw_format", "s16,16000"),
+    }
+    folders = {
+        "tuning": ("--dir_tuning", tmp_path),
+        "training": ("--run_dir", tmp_path / "runs"),
+        "evaluation": (
+            *("--clean_dir", NOISY[0].parent.parent / "clean", "--noisy_dir", NOISY[0].parent),
+            *("--report_dir", tmp_path / "report", "--limit", "1"),
+        ),
+        "export": ("--export_dir", tmp_path / "export"),
+    }
+    out = io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(sound)))
+    for mode, options in commands.items():
+        if mode == "streaming":
+            monkeypatch.setattr(sys, "stdout", out)
+        outcome = run_main("--mode", mode, *options, *folders.get(mode, ()))
+        assert outcome.code == 0, (mode, outcome.err)
+    assert (tmp_path / "toy" / "best_hyperparameters.json").is_file()
+    assert soundfile.info(tmp_path / "clean.wav").frames == soundfile.info(NOISY[0]).frames
+    assert "| mine |" in (tmp_path / "report" / "report.md").read_text()
+    assert (tmp_path / "export" / "mine.onnx").is_file()
+    assert len(out.buffer.getvalue()) == len(sound) // 2 * 2
