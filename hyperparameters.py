@@ -119,27 +119,28 @@ class _InRange(keras_tuner.HyperParameters):
         super().__init__()
         self.values = dict(values)
 
-    def Choice(self, *declaration: Any, **options: Any) -> Any:
+    def Choice(self, name: str, *range_: Any, **options: Any) -> Any:
         """See `keras_tuner.HyperParameters.Choice`."""
-        return self._checked(super().Choice(*declaration, **options))
+        return self._checked(name, super().Choice(name, *range_, **options))
 
-    def Int(self, *declaration: Any, **options: Any) -> Any:
+    def Int(self, name: str, *range_: Any, **options: Any) -> Any:
         """See `keras_tuner.HyperParameters.Int`."""
-        return self._checked(super().Int(*declaration, **options))
+        return self._checked(name, super().Int(name, *range_, **options))
 
-    def Float(self, *declaration: Any, **options: Any) -> Any:
+    def Float(self, name: str, *range_: Any, **options: Any) -> Any:
         """See `keras_tuner.HyperParameters.Float`."""
-        return self._checked(super().Float(*declaration, **options))
+        return self._checked(name, super().Float(name, *range_, **options))
 
-    def Boolean(self, *declaration: Any, **options: Any) -> Any:
+    def Boolean(self, name: str, *range_: Any, **options: Any) -> Any:
         """See `keras_tuner.HyperParameters.Boolean`."""
-        return self._checked(super().Boolean(*declaration, **options))
+        return self._checked(name, super().Boolean(name, *range_, **options))
 
-    def _checked(self, value: Any) -> Any:
-        """The value of the hyper-parameter that was declared last."""
-        allowed, fits = _range_of(self.space[-1])
+    def _checked(self, name: str, value: Any) -> Any:
+        """The value of a hyper-parameter that was declared."""
+        declared = next(parameter for parameter in self.space if parameter.name == name)
+        allowed, fits = _range_of(declared)
         if not fits(value):
-            raise UsageError(f"`{self.space[-1].name}` must be {allowed}. Received: {value}")
+            raise UsageError(f"`{name}` must be {allowed}. Received: {value}")
         return value
 
 
