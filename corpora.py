@@ -208,15 +208,14 @@ def match(
         sentence for each that is trimmed to the shorter, by up to `LONGEST_TRIM_S`; a sentence for
         each that is refused because lengths or rates differ.
     """
-    number_of = [
-        {recording.path.resolve(): number for number, recording in enumerate(pool.recordings)}
+    index_of = [
+        {recording.number: index for index, recording in enumerate(pool.recordings)}
         for pool in (clean, noisy)
     ]
     matched: dict[int, int] = {}
     remarks, refused = [], []
-    for pair in pairs:
-        first = number_of[0].get(pair.clean.resolve())
-        second = number_of[1].get(pair.noisy.resolve())
+    for number, pair in enumerate(pairs):
+        first, second = (indices.get(number) for indices in index_of)
         if first is None or second is None:
             continue
         rates = [
@@ -224,8 +223,8 @@ def match(
             for path in (pair.clean, pair.noisy)
         ]
         durations = [
-            pool.recordings[number].n_samples / pool.sample_rate
-            for pool, number in ((clean, first), (noisy, second))
+            pool.recordings[index].n_samples / pool.sample_rate
+            for pool, index in ((clean, first), (noisy, second))
         ]
         difference = abs(durations[0] - durations[1])
         if rates[0] != rates[1]:

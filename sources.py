@@ -36,7 +36,7 @@ BYTES_PER_SAMPLE = 2
 FRAMES_PER_BLOCK = 10_000
 FILES_PER_TASK = 4
 FILES_WORTH_A_PROCESS = 100
-PARTS = "decoding_"
+PARTS = f"{data_tools.PARTIAL}decoding-"
 VCTK_NAME = r"([ps]\d+)_\d+\b"
 
 GroupedFiles = Sequence[tuple[Path, str]]
@@ -52,6 +52,7 @@ class Recording:
         n_samples: length at the rate of the pool.
         active_rms: level over its active frames, see `data_tools.active_rms`.
         offset: its first sample in the pool file, in samples.
+        number: its place among the files that the pool was built of.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class Recording:
     n_samples: int
     active_rms: float
     offset: int
+    number: int = 0
 
 
 def find_voices(folder: Path) -> list[tuple[Path, str]]:
@@ -73,7 +75,8 @@ def find_voices(folder: Path) -> list[tuple[Path, str]]:
         UserError: the folder is missing or holds no audio.
     """
     folder = Path(folder)
-    return [(path, _speaker(path.relative_to(folder))) for path in _find(folder)]
+    files = data_tools.find_audio_files(folder)
+    return [(path, _speaker(path.relative_to(folder))) for path in files]
 
 
 def _speaker(path: Path) -> str:
@@ -104,7 +107,8 @@ def find_noises(folder: Path, classes: Sequence[str] | None = None) -> list[tupl
     """
     folder = Path(folder)
     esc50 = _esc50_categories(folder)
-    files = [(path, esc50.get(path.name, path.parent.name)) for path in _find(folder)]
+    found = data_tools.find_audio_files(folder)
+    files = [(path, esc50.get(path.name, path.parent.name)) for path in found]
     if not classes:
         return files
     present = sorted({group for _, group in files})
@@ -114,16 +118,6 @@ def find_noises(folder: Path, classes: Sequence[str] | None = None) -> list[tupl
                 f"`noise_classes` must be among {', '.join(present)}. Received: {name}"
             )
     return [file for file in files if any(_has_words(file[1], name) for name in classes)]
-
-
-def _find(folder: Path) -> list[Path]:
-    """Audio files below `folder`, hidden ones (of macOS, of version control) left out."""
-    files = data_tools.find_audio_files(folder)
-    return [
-        path
-        for path in files
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
 
 
 def _esc50_categories(folder: Path) -> dict[str, str]:
@@ -214,8 +208,8 @@ class AudioPool:
         self.digest: str = index["digest"]
         self.bad: list[tuple[str, str]] = [(path, reason) for path, reason in index["bad"]]
         self.recordings = [
-            Recording(Path(path), group, n_samples, rms, offset)
-            for path, group, n_samples, rms, offset, _ in index["recordings"]
+            Recording(Path(path), group, n_samples, rms, offset, number)
+            for path, group, n_samples, rms, offset, number, _ in index["recordings"]
         ]
         self._scales = [row[-1] for row in index["recordings"]]
         self._file: int | None = None
@@ -321,9 +315,8 @@ def _digest(files: GroupedFiles, sample_rate: int) -> str:
     digest = hashlib.sha256(f"{POOL_VERSION} {sample_rate}".encode())
     for path, group in files:
         status = path.stat()
-        digest.update(
-            f"\0{path.resolve()}\0{group}\0{status.st_size} {status.st_mtime_ns}".encode()
-        )
+        facts = f"\0{path.resolve()}\0{group}\0{status.st_size} {status.st_mtime_ns}"
+        digest.update(os.fsencode(facts))
     return digest.hexdigest()[:16]
 
 
@@ -337,7 +330,7 @@ def _build(
 ) -> None:
     """Decode `files` into a pool; the index is written last."""
     _clear_remains(index_path.parent)
-    rows: list[tuple[str, str, int, float, int, float]] = []
+    rows: list[tuple[str, str, int, float, int, int, float]] = []
     bad: list[tuple[str, str]] = []
     offset = 0
     with (
@@ -347,15 +340,15 @@ def _build(
     ):
         decoded = _decode_all([path for path, _ in files], sample_rate, Path(folder), workers)
         bar = tqdm(decoded, "decoding", len(files), disable=not progress, unit="file")
-        for (path, group), sound in zip(files, bar, strict=True):
+        for number, ((path, group), sound) in enumerate(zip(files, bar, strict=True)):
             if isinstance(sound, str):
                 bad.append((str(path), sound))
                 continue
             with sound.part.open("rb") as part:
                 shutil.copyfileobj(part, pool_file)
             sound.part.unlink()
-            place = (group, sound.n_samples, sound.active_rms, offset, sound.scale)
-            rows.append((str(path.resolve()), *place))
+            facts = (group, sound.n_samples, sound.active_rms, offset, number, sound.scale)
+            rows.append((str(path.resolve()), *facts))
             offset += sound.n_samples
         if not rows:
             raise UserError(f"None of the {len(files)} recordings can be used: {bad[0][1]}")
@@ -368,7 +361,7 @@ def _clear_remains(folder: Path) -> None:
     """Delete what processes that were killed while decoding left behind."""
     for parts in folder.glob(f"{PARTS}*"):
         shutil.rmtree(parts, ignore_errors=True)
-    for unfinished in folder.glob(".*.int16"):
+    for unfinished in folder.glob(f"{data_tools.PARTIAL}*.int16"):
         unfinished.unlink()
 
 

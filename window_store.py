@@ -103,11 +103,12 @@ class ArrayFile:
         """Reserve its space on the disk; what is there already stays."""
         if self.is_complete():
             return
-        with self.partial.open("ab") as file:
-            reserve(file.fileno(), self.size)
-        descriptor = self.open()
-        write_at(descriptor, 0, self.header)
-        os.close(descriptor)
+        descriptor = os.open(self.partial, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            reserve(descriptor, self.size)
+            write_at(descriptor, 0, self.header)
+        finally:
+            os.close(descriptor)
 
     def open(self) -> int:
         """A descriptor to write its rows with."""
@@ -174,8 +175,18 @@ class WindowStore:
             self._journal = self._journal_path.open("a+")
         except OSError as error:
             raise _unwritable(self.folder, error) from error
-        with self._journal:
-            self._lock()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._journal)
+            _lock(self._journal.fileno(), self.folder)
+            # Those may be another data set's too, which has its journal elsewhere.
+            folders = {array.path.parent for array in self.arrays} - {self.folder}
+            try:
+                for folder in sorted(folders):
+                    stack.enter_context(_locked(folder))
+            except UserError:
+                if not self._journal_path.stat().st_size:
+                    self._journal_path.unlink()
+                raise
             try:
                 self._begin(overwrite)
             except OSError as error:
@@ -203,13 +214,6 @@ class WindowStore:
     def _journal_path(self) -> Path:
         """The file of the configuration, on its first line, and the chunks that are done."""
         return self.folder / JOURNAL
-
-    def _lock(self) -> None:
-        """Keep other processes out until the journal is closed."""
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"Another process is writing a data set in {self.folder}") from error
 
     def _begin(self, overwrite: bool) -> None:
         """Continue what the journal tells of, or make way and allocate."""
@@ -244,14 +248,18 @@ class WindowStore:
 
     def _check_vacant(self, stored: dict[str, Any] | None, overwrite: bool) -> None:
         """Refuse to delete what lies where the data set will be, unless that is wanted."""
-        published = [self.manifest, *(array.path for array in self.arrays)]
-        another = stored is not None and stored != self.configuration
-        if overwrite or not (another or any(path.exists() for path in published)):
+        files = [self.manifest, *(array.path for array in self.arrays)]
+        if stored is None:
+            files += [array.partial for array in self.arrays]
+        elif stored != self.configuration:
+            files.append(self._journal_path)
+        occupied = [path for path in files if path.exists()]
+        if overwrite or not occupied:
             return
         if stored is None:
             self._journal_path.unlink()
         raise UserError(
-            f"{self.folder} holds another data set; give another folder, or --overwrite"
+            f"{occupied[0].parent} holds another data set; give another folder, or --overwrite"
         )
 
     def _make_way(self) -> None:
@@ -283,6 +291,29 @@ class WindowStore:
         for path in (self._journal_path, *(array.partial for array in self.arrays)):
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    """Keep other processes out until a file of a folder is closed."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise UserError(f"Another process is writing a data set in {folder}") from error
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:

@@ -174,7 +174,10 @@ def write_windows(data_set: DataSet, store: WindowStore, workers: int) -> None:
 
 def write_sources(path: Path, corpus: Corpus) -> None:
     """List the recordings that `windows.npy` counts."""
-    with data_tools.replacing(path) as temporary, temporary.open("w", newline="") as file:
+    with (
+        data_tools.replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         table = csv.writer(file)
         table.writerow(["kind", "number", "group", "path", "n_samples", "active_rms"])
         for kind, pool in corpus.pools.items():

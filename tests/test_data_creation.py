@@ -252,6 +252,57 @@ def test_two_processes_do_not_write_one_data_set(corpus, tmp_path, run_main):
     assert refused.code == 1 and "Another process is writing" in refused.err
 
 
+def test_data_sets_that_share_a_folder_of_waveforms_do_not_mix(corpus, tmp_path, run_main):
+    first = command(corpus, tmp_path)
+    assert main.main(first) == 0
+    before = contents(tmp_path)
+    other = [*first, f"--path_save_spectrogram={tmp_path}/other", "--seed=5"]
+    refused = run_main(*other)
+    assert refused.code == 1
+    assert f"{tmp_path / 'time_serie'} holds another data set" in refused.err
+    for path in (tmp_path / "time_serie").iterdir():  # as an interrupted run leaves them
+        path.rename(path.with_name(f"{path.name}{window_store.PARTIAL}"))
+    assert f"{tmp_path / 'time_serie'} holds another" in run_main(*other).err
+    for path in (tmp_path / "time_serie").iterdir():
+        path.rename(path.with_name(path.name.removesuffix(window_store.PARTIAL)))
+    descriptor = os.open(tmp_path / "time_serie", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    refused = run_main(*other, "--overwrite")
+    os.close(descriptor)
+    assert "Another process is writing a data set in" in refused.err
+    assert contents(tmp_path) == before
+
+
+def test_files_are_not_reserved_by_appending(tmp_path, monkeypatch):
+    """Some network file systems reserve nothing in files that are open for appending."""
+    flags = []
+    reserve = window_store.reserve
+
+    def noted(file, size):
+        flags.append(fcntl.fcntl(file, fcntl.F_GETFL))
+        reserve(file, size)
+
+    monkeypatch.setattr(window_store, "reserve", noted)
+    array = window_store.ArrayFile(tmp_path / "a.npy", "float32", (3, 4))
+    array.allocate()
+    array.publish()
+    assert not flags[0] & os.O_APPEND
+    assert np.load(tmp_path / "a.npy").shape == (3, 4)
+
+
+def test_one_clean_recording_may_have_several_noisy_ones(tmp_path, rng):
+    clean = hum(rng, 2)
+    write(tmp_path / "clean/0.wav", clean)
+    for number in range(4):
+        write(tmp_path / f"noisy/{number}.wav", clean + 0.01 * rng.standard_normal(len(clean)))
+        if number:
+            (tmp_path / f"clean/{number}.wav").symlink_to("0.wav")
+    assert main.main(paired(tmp_path, nb_samples=60)) == 0
+    made = DataSet(tmp_path)
+    pairs = {(int(row["voice"]), int(row["noise"])) for row in made.windows}
+    assert pairs == {(number, number) for number in range(4)}
+
+
 def test_validation_from_folders_of_its_own(corpus, tmp_path):
     voices = tmp_path / "voices"
     write(voices / "new/1.wav", hum(np.random.default_rng(5), 2))
@@ -331,9 +382,9 @@ def pairs(tmp_path, rng):
     return tmp_path
 
 
-def paired(folder, *more):
+def paired(folder, *more, **options):
     corpus = Corpus(folder / "clean", folder / "noisy")
-    arguments = command(corpus, folder, *more)
+    arguments = command(corpus, folder, *more, **options)
     return [
         a.replace("voice_dir", "clean_dir").replace("noise_dir", "noisy_dir") for a in arguments
     ]

@@ -263,10 +263,10 @@ def test_a_pool_of_bad_files_only_is_refused_and_leaves_nothing(tmp_path):
 
 
 def test_the_remains_of_a_killed_run_are_cleared(pool, tmp_path):
-    remains = tmp_path / "cache/decoding_x/0"
-    touch(tmp_path, "cache/decoding_x/0", "cache/.x.int16")
+    remains = tmp_path / "cache/.partial-decoding-x/0"
+    touch(tmp_path, "cache/.partial-decoding-x/0", "cache/.partial-1-x.int16")
     AudioPool.build([(pool.recordings[0].path, "a")], RATE, tmp_path / "cache", progress=False)
-    assert not remains.parent.exists() and not (tmp_path / "cache/.x.int16").exists()
+    assert not remains.parent.exists() and not (tmp_path / "cache/.partial-1-x.int16").exists()
 
 
 def test_a_pool_that_was_cut_short_is_told(pool):
@@ -281,3 +281,21 @@ def test_a_cache_that_cannot_be_written_is_told(pool, tmp_path):
     files = [(held.path, held.group) for held in pool.recordings]
     with pytest.raises(UserError, match="Cannot write"):
         AudioPool.build(files, RATE, tmp_path / "file/cache", progress=False)
+
+
+def test_what_users_keep_in_the_folder_of_pools_stays(tmp_path, rng):
+    touch(tmp_path / "cache", "decoding_results/a.txt", ".mine.int16")
+    path = write(tmp_path / "a.wav", rng.normal(0, 0.1, RATE))
+    AudioPool.build([(path, "a")], RATE, tmp_path / "cache", progress=False)
+    assert (tmp_path / "cache/decoding_results/a.txt").is_file()
+    assert (tmp_path / "cache/.mine.int16").is_file()
+
+
+def test_recordings_whose_names_are_no_text_are_used(tmp_path, rng):
+    path = write(tmp_path / "b.wav", rng.normal(0, 0.1, RATE)).rename(
+        tmp_path / os.fsdecode(b"Ger\xe4usch.wav")
+    )
+    missing = write(tmp_path / "a.wav", np.zeros(RATE))
+    files = [(missing, "a"), (path, "b")]
+    pool = AudioPool.build(files, RATE, tmp_path / "cache", progress=False)
+    assert [(r.path.name, r.number) for r in pool.recordings] == [(path.name, 1)]
