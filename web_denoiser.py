@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -92,11 +93,16 @@ class WebDenoiser:
         max_s = 60.0 * self._max_minutes
         recording = Recording(source)
         self._check_length((recording.n_samples or 0) / recording.format.sample_rate, source)
-        target = Path(tempfile.mkdtemp(dir=folder)) / f"{source.stem}_denoised{suffix(source)}"
+        place = Path(tempfile.mkdtemp(dir=folder))
+        target = place / f"{source.stem}_denoised{suffix(source)}"
         # A header that promises too little is not believed.
         options = FileOptions(end_s=max_s + 1.0, plot=True)
-        report = denoise_file(enhancer, source, target, options, progress)
-        self._check_length(report.audio_s, source)
+        try:
+            report = denoise_file(enhancer, source, target, options, progress)
+            self._check_length(report.audio_s, source)
+        except BaseException:
+            shutil.rmtree(place)
+            raise
         return Denoised(target, picture_path(target), report)
 
     def _check_length(self, seconds: float, source: Path) -> None:

@@ -5,6 +5,7 @@ An ASGI application around another one (https://asgi.readthedocs.io).
 
 from __future__ import annotations
 
+import re
 import urllib.parse
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
@@ -27,7 +28,7 @@ HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 # Routes by which Gradio would fetch from other servers on behalf of a visitor.
-FETCHING = ("file=http:", "file=https:", "proxy=")
+FETCHING = re.compile(r"file[=/]+https?:|proxy=", re.IGNORECASE)
 FORBIDDEN = 403
 
 
@@ -59,7 +60,7 @@ class Guard:
         host, origin = (headers.get(name, b"").decode("latin-1") for name in (b"host", b"origin"))
         name = urllib.parse.urlsplit(f"//{host}").hostname
         return (
-            any(route in scope["path"].lower() for route in FETCHING)
+            bool(FETCHING.search(scope["path"]))
             or bool(self._hosts and name not in self._hosts)
             or bool(origin and urllib.parse.urlsplit(origin).netloc != host)
         )

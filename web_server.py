@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import web_page
 from errors import UserError
@@ -71,7 +71,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def import_gradio(folder: str) -> Any:
-    """Gradio, which is optional, told to keep its files in a folder and to send no reports.
+    """Gradio, which is optional, told to keep its files in a folder and to stay on this machine.
 
     Raises:
         UserError: it is not installed.
@@ -81,11 +81,23 @@ def import_gradio(folder: str) -> Any:
     os.environ["GRADIO_EXAMPLES_CACHE"] = folder
     try:
         import gradio
+        from gradio import processing_utils
     except ImportError as error:
         raise UserError(
             "The web page needs Gradio: pip install -r requirements-extra.txt"
         ) from error
+    # A visitor may name an address in place of a file that was uploaded.
+    processing_utils.async_ssrf_protected_get = refuse_to_fetch
     return gradio
+
+
+async def refuse_to_fetch(url: str) -> NoReturn:
+    """Stands in for what Gradio fetches from other servers with.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f"This page takes files, no addresses. Received: {url}")
 
 
 def _application(gradio: Any, page: Any, host: str, max_upload_bytes: int) -> Any:

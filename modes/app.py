@@ -6,8 +6,9 @@ import argparse
 import math
 import threading
 
+import args
 import web_server
-from errors import UsageError
+from errors import UsageError, UserError
 from web_denoiser import WebDenoiser
 
 PORTS = range(2**16)
@@ -19,13 +20,29 @@ def run(options: argparse.Namespace) -> int:
     denoiser = WebDenoiser(
         options.weights_folder, options.max_minutes, options.runtime, options.threads
     )
-    name = options.name_model if options.name_model in denoiser.names else denoiser.names[0]
+    name = name_of(options, denoiser)
     with web_server.serving(
         denoiser, name, options.host, options.port, options.max_upload_mb
     ) as address:
         print(f"Open {address} in a browser; Ctrl-C ends it", flush=True)
         wait()
     return 0
+
+
+def name_of(options: argparse.Namespace, denoiser: WebDenoiser) -> str:
+    """The network that the page begins with: the one that is asked for, or the first there is.
+
+    Raises:
+        UserError: another than the default one is asked for, and is not there.
+    """
+    if options.name_model in denoiser.names:
+        return options.name_model
+    if options.name_model != args.DEFAULT_NETWORK:
+        raise UserError(
+            f"`name_model` must be one of {', '.join(denoiser.names)}. "
+            f"Received: {options.name_model}"
+        )
+    return denoiser.names[0]
 
 
 def check(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ import soundfile
 from small_networks import save_gain, save_gate
 
 import web_denoiser
+import web_server
 from denoise_file import denoise_file
 from enhancer import Enhancer
 from errors import UserError
@@ -79,6 +80,7 @@ def test_a_recording_that_is_too_long_is_refused(denoiser, tmp_path, monkeypatch
         monkeypatch.setattr("web_denoiser.Recording", HeaderlessRecording)
     with pytest.raises(UserError, match=r"long\.flac lasts more than 0\.5 minutes"):
         denoiser.denoise(tmp_path / "long.flac", "gate", 1.0, tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name[:3] == "tmp"]
 
 
 class HeaderlessRecording:
@@ -107,6 +109,14 @@ def test_a_folder_without_networks_is_refused(tmp_path, run_main):
     outcome = run_main("--mode", "app", "--weights_folder", tmp_path)
     assert outcome.code == 1
     assert outcome.err == f"error: There are no networks in {tmp_path}\n"
+
+
+def test_a_network_that_is_not_there_is_refused(weights, run_main):
+    outcome = run_main("--mode", "app", "--weights_folder", weights, "--name_model", "typo")
+    assert outcome.code == 1
+    assert re.fullmatch(
+        r"error: `name_model` must be one of .*gate.* Received: typo\n", outcome.err
+    )
 
 
 @pytest.mark.parametrize(
@@ -171,6 +181,7 @@ def guarded(headers, path="/", hosts=LOCAL_HOSTS, kind="http"):
         ({"host": "localhost:7860", "origin": "https://evil.example"}, "/", 403),
         ({"host": "localhost:7860", "origin": "null"}, "/", 403),
         ({"host": "localhost"}, "/gradio_api/file=https://example.org/", 403),
+        ({"host": "localhost"}, "/gradio_api/file/https://example.org/", 403),
         ({"host": "localhost"}, "/gradio_api/proxy=https://example.org/", 403),
     ],
 )
@@ -295,6 +306,17 @@ def test_no_file_of_the_server_can_be_read(address, home, route):
 def test_no_file_of_the_repository_can_be_read(address, path):
     for place in (path, str(REPOSITORY / path)):
         assert request(address, f"/gradio_api/file={place}")[0] == 403
+
+
+def test_nothing_is_fetched_for_a_visitor(address, tmp_path, monkeypatch):
+    for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE"):
+        monkeypatch.setenv(name, "")
+    web_server.import_gradio(str(tmp_path))
+    from gradio import processing_utils
+
+    with pytest.raises(ValueError, match="takes files, no addresses"):
+        asyncio.run(processing_utils.async_ssrf_protected_get("https://example.org/a.wav"))
+    assert "event: error" in denoise(address, "https://example.org/a.wav")
 
 
 def test_no_file_of_the_server_can_be_denoised(address, home):
