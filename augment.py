@@ -20,11 +20,16 @@ import soxr
 import data_tools
 import reverberation
 import synthetic_noise
+from errors import UserError
 from reverberation import ImpulseResponse
 
 Range = tuple[float, float]
 
 CODECS = {"vorbis": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"), "mp3": ("MP3", "MPEG_LAYER_III")}
+CODEC_RATES = {
+    "mp3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
+    "opus": (8000, 12000, 16000, 24000, 48000),
+}
 ARTIFICIAL_NOISES = ("white", "pink", "brown")
 BANK_SIZE = 100
 # libsndfile refuses to write MP3 at level 1.
@@ -172,13 +177,18 @@ def codec_round_trip(
 
     Args:
         waveform: (samples,).
-        rate: Hz; one that the codec knows (MP3: 8, 11.025, 12, ... 48 kHz; Opus: 8, 12, 16, 24,
-            48 kHz).
+        rate: Hz; MP3 and Opus are left out at rates that they do not know.
         rng: source of randomness.
         compression: range of libsndfile's compression level, 0 best ... 1 smallest.
         codecs: names from `CODECS`, one of which is drawn.
+
+    Raises:
+        UserError: none of the codecs knows the rate.
     """
-    container, subtype = CODECS[codecs[int(rng.integers(len(codecs)))]]
+    known = [name for name in codecs if rate in CODEC_RATES.get(name, (rate,))]
+    if not known:
+        raise UserError(f"No codec of {', '.join(codecs)} takes {rate} Hz")
+    container, subtype = CODECS[known[int(rng.integers(len(known)))]]
     level = min(rng.uniform(*compression), SMALLEST_CODEC_LEVEL)
     encoded = io.BytesIO()
     soundfile.write(

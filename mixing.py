@@ -10,7 +10,7 @@ Keras is not imported here: worker processes load this module alone.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, KeysView, Sequence
 
 import numpy as np
 
@@ -64,9 +64,9 @@ class Recordings:
         self._between = _cumulative(totals**balance)
 
     @property
-    def n_groups(self) -> int:
-        """How many groups there are."""
-        return len(self._names)
+    def groups(self) -> KeysView[str]:
+        """The names of the groups."""
+        return self._members.keys()
 
     def pick(self, rng: np.random.Generator, avoid: Collection[str] = ()) -> int:
         """The index of a recording, of none of the groups `avoid` unless there is no other."""
@@ -227,7 +227,7 @@ class Mixer:
         heard = {avoid}
         fewest, most = self.config.babble_voices
         for _ in range(rng.integers(fewest, most + 1)):
-            if len(heard) > self.voices.n_groups:
+            if heard >= self.voices.groups:
                 heard = {avoid}
             index = self.voices.pick(rng, heard)
             heard.add(self.voices.group_of[index])

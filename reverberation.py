@@ -155,7 +155,8 @@ def _diffuse_tail(
     decay = 10.0 ** (-3.0 * np.arange(n_tail) / (rt60_s * sample_rate))
     noise = rng.standard_normal(n_tail) * decay
     # The darker half of the tail: highs are swallowed by air and curtains within half the time.
-    low_pass = scipy.signal.butter(1, 2000.0, fs=sample_rate, output="sos")
+    highest_hz = min(2000.0, 0.45 * sample_rate)
+    low_pass = scipy.signal.butter(1, highest_hz, fs=sample_rate, output="sos")
     dark = scipy.signal.sosfilt(low_pass, noise)
     tail = dark + (noise - dark) * decay
     joint = max(1, begin // 3)

@@ -8,6 +8,7 @@ import augment
 import data_tools
 import reverberation
 import synthetic_noise
+from errors import UserError
 
 RATE = 16000
 DEGRADATIONS = {
@@ -240,3 +241,15 @@ def test_equalise_reaches_its_gain_at_both_ends(gain_db):
     assert magnitude_db[10] == pytest.approx(gain_db, abs=0.5)
     assert magnitude_db[-5] == pytest.approx(gain_db, abs=0.5)
     assert np.abs(magnitude_db).min() < 1.0
+
+
+@pytest.mark.parametrize("rate", [4000, 20000, 96000])
+def test_other_rates_have_codecs_and_rooms_too(rate):
+    waveform = chirps(rate, rate)
+    for seed in range(4):
+        decoded = augment.codec_round_trip(waveform, rate, np.random.default_rng(seed))
+        assert decoded.shape == waveform.shape
+    (room,) = reverberation.synthesise_bank(1, rate, seed=0, rt60_s=(0.2, 0.2))
+    assert np.isfinite(room.full).all()
+    with pytest.raises(UserError, match=f"No codec of opus takes {rate} Hz"):
+        augment.codec_round_trip(waveform, rate, np.random.default_rng(0), codecs=("opus",))
