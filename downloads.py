@@ -75,8 +75,7 @@ def fetch(
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as file:
             _lock(file, path)
-            _transfer_from_any(urls, file, path.name, patience or Patience())
-            _verify(part, path, urls[0], checksums)
+            _transfer_from_any(urls, file, path.name, checksums, patience or Patience())
             part.replace(path)
     except OSError as error:
         raise UserError(f"Cannot write {part}: {error.strerror or error}") from error
@@ -103,23 +102,31 @@ def _lock(file: BinaryIO, path: Path) -> None:
         raise UserError(f"Another process is downloading {path}") from error
 
 
-def _verify(part: Path, path: Path, url: str, checksums: Sequence[str]) -> None:
-    """Delete a download that is not what it should be.
+def _verify(file: BinaryIO, checksums: Sequence[str]) -> None:
+    """Empty a download that is not what it should be.
 
     Raises:
-        UserError: it is not.
+        TransferError: it is not.
     """
-    actual = wrong_checksum(part, checksums)
+    file.flush()
+    actual = wrong_checksum(Path(file.name), checksums)
     if actual:
-        part.unlink()
-        raise UserError(
-            f"{url} gave another file than expected, which was deleted: its checksum is {actual}, "
+        file.truncate(0)
+        file.seek(0)
+        raise TransferError(
+            f"another file than expected, which was deleted: its checksum is {actual}, "
             f"not {' or '.join(checksums)}"
         )
 
 
-def _transfer_from_any(urls: Sequence[str], file: BinaryIO, name: str, patience: Patience) -> None:
-    """Complete a file from the first address that works.
+def _transfer_from_any(
+    urls: Sequence[str],
+    file: BinaryIO,
+    name: str,
+    checksums: Sequence[str],
+    patience: Patience,
+) -> None:
+    """Complete a file from the first address that works and gives what it should.
 
     Raises:
         UserError: none does.
@@ -128,9 +135,12 @@ def _transfer_from_any(urls: Sequence[str], file: BinaryIO, name: str, patience:
     for url in urls:
         try:
             _transfer_patiently(url, file, name, patience)
+            _verify(file, checksums)
             return
         except TransferError as error:
             failures.append(f"{url} ({error})")
+    if not file.tell():
+        Path(file.name).unlink()
     raise UserError(f"Cannot download {name} from {', nor from '.join(failures)}")
 
 

@@ -181,6 +181,14 @@ def test_the_next_address_completes_what_the_first_began(server, tmp_path):
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
 
 
+def test_an_address_that_gives_another_file_is_passed_over(server, tmp_path):
+    server.behaviour = Behaviour(content=b"an error page")
+    right = tmp_path / "right.bin"
+    right.write_bytes(CONTENT)
+    fetch(server, tmp_path / "file.bin", right.as_uri())
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
 def test_without_a_network_one_sentence_names_every_address(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}/"
