@@ -1,6 +1,8 @@
 """The notebooks, executed whole on small made data, and what they call."""
 
+import contextlib
 import io
+import os
 import sys
 import types
 from pathlib import Path
@@ -139,6 +141,24 @@ def test_a_command_that_fails_ends_the_cell_with_its_sentence(capsys):
     with pytest.raises(UserError, match=r"error: `--mode` must be one of"):
         notebook_tools.run("--mode", "nothing")
     assert "must be one of" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_recordings_that_are_left_out_do_not_end_a_cell(is_made, tmp_path, monkeypatch, capsys):
+    made = tmp_path / "manifest.json"
+    made.write_text("old")
+    os.utime(made, (0, 0))
+
+    def lines(_):
+        yield "left out: a.wav\n"
+        if is_made:
+            made.write_text("new")
+        raise UserError("left out: a.wav")
+
+    monkeypatch.setattr(notebook_tools, "_lines_of", lines)
+    with contextlib.nullcontext() if is_made else pytest.raises(UserError):
+        notebook_tools.run("--mode", "data_creation", makes=made)
+    assert capsys.readouterr().out == "left out: a.wav\n"
 
 
 def test_networks_are_kept_in_the_drive_on_colab_only(monkeypatch):
