@@ -1,7 +1,7 @@
 """Recordings of many folders as one file, for machines that the folders do not reach.
 
 A pack is a zip archive that stores the files as they are: `python -m audio_pack data data.zip`
-writes one, and `--voice_dir data.zip/speech` reads a folder out of it.
+writes one, and `--data dynamic --voice_dir data.zip/speech` reads a folder out of it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def pack(folder: Path, path: Path) -> int:
     files = data_tools.find_audio_files(folder)
     with data_tools.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for file in files:
-            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())
+            name = file.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
+            entry = zipfile.ZipInfo(name)
             archive.writestr(entry, file.read_bytes())
     return len(files)
 

@@ -13,7 +13,7 @@ import contextlib
 import dataclasses
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -154,24 +154,29 @@ def denoise_devices(
     return stream
 
 
-def open_devices(devices: Devices, exchange: BlockExchange) -> Any:
+@contextlib.contextmanager
+def open_devices(devices: Devices, exchange: BlockExchange) -> Iterator[Any]:
     """The sound card, as a context in which it calls back.
 
     Raises:
         UserError: a device is missing, or does not work in that way.
     """
     sounddevice = import_sounddevice()
-    try:
-        return sounddevice.Stream(
-            samplerate=devices.rate,
-            blocksize=devices.block,
-            device=(devices.source, devices.sink),
-            channels=devices.channels,
-            dtype="float32",
-            callback=callback_of(exchange),
-        )
-    except (sounddevice.PortAudioError, ValueError) as error:
-        raise UserError(f"Cannot open the sound devices: {first_line(error)}") from error
+    with contextlib.ExitStack() as stack:
+        try:
+            card = stack.enter_context(
+                sounddevice.Stream(
+                    samplerate=devices.rate,
+                    blocksize=devices.block,
+                    device=(devices.source, devices.sink),
+                    channels=devices.channels,
+                    dtype="float32",
+                    callback=callback_of(exchange),
+                )
+            )
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise UserError(f"Cannot open the sound devices: {first_line(error)}") from error
+        yield card
 
 
 def callback_of(exchange: BlockExchange) -> Callable[..., None]:

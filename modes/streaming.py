@@ -46,6 +46,11 @@ def check(options: argparse.Namespace) -> None:
         )
     if bool(options.inputs) != bool(options.raw_format):
         raise UsageError(f"The input {PIPE} and --raw_format must be given together")
+    if options.inputs and (options.duration is not None or options.channels != 1):
+        raise UsageError(
+            "`duration` and `channels` are for sound devices; the channels of a pipe are those of "
+            f"--raw_format. Received: {options.raw_format}"
+        )
     if not 0 < options.block_ms <= LONGEST_BLOCK_MS:
         raise UsageError(
             f"`block_ms` must be above 0, up to {LONGEST_BLOCK_MS}. Received: {options.block_ms:g}"

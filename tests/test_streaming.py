@@ -288,6 +288,8 @@ def test_devices_are_listed(card, run_main):
         (["--raw_format", "s16,8000"], 2, "- and --raw_format must be given together"),
         (["-", "--raw_format", "s17,8000"], 2, "Received: s17,8000"),
         (["-", "--raw_format", "s16,10"], 2, "`rate` must be"),
+        (["-", "--raw_format", "s16,8000", "--duration", "3"], 2, "are for sound devices"),
+        (["-", "--raw_format", "s16,8000", "--channels", "2"], 2, "are for sound devices"),
         (["--block_ms", "0"], 2, "`block_ms` must be above 0"),
         (["--level_dbfs", "5"], 2, "`level_dbfs` must be in -100..0. Received: 5"),
         (["--threads", "0"], 2, "`threads` must be 1 or more"),
