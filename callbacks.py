@@ -76,6 +76,14 @@ class StepsOfEpoch(keras.callbacks.Callback):
         self.model.optimizer.iterations.assign(epoch * self.params["steps"])
 
 
+class Backup(keras.callbacks.BackupAndRestore):
+    """Keras's backups, which know the epoch that a resumed training is in."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note the epoch; Keras counts from zero again, and would go back there next time."""
+        self._current_epoch = epoch
+
+
 class LossCurve(keras.callbacks.Callback):
     """Redraw the picture of the losses after each epoch."""
 
@@ -109,15 +117,16 @@ def training_callbacks(
         StepsOfEpoch(),
         *([scoring] if scoring else []),
         keras.callbacks.ModelCheckpoint(
-            run_folder / BEST, save_best_only=True, initial_value_threshold=best
+            # Without a threshold, Keras takes a first loss that is NaN for the best.
+            run_folder / BEST,
+            save_best_only=True,
+            initial_value_threshold=math.inf if best is None else best,
         ),
         keras.callbacks.CSVLogger(log, append=resume),
         *_tensorboard(run_folder / "tensorboard"),
         LossCurve(log, run_folder / "loss.png"),
         keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.BackupAndRestore(
-            run_folder / BACKUP, save_freq=save_every, double_checkpoint=True
-        ),
+        Backup(run_folder / BACKUP, save_freq=save_every, double_checkpoint=True),
     ]
 
 
@@ -147,12 +156,12 @@ def forget_epochs(log: Path, epoch: int) -> None:
     """Leave out the rows of a log from `epoch` on, which will be trained again."""
     if not log.is_file():
         return
-    header, *rows = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
     with replacing(log) as temporary:
-        temporary.write_text("".join([header, *rows[:epoch]]), encoding="utf-8")
+        temporary.write_text("".join(lines[: epoch + 1]), encoding="utf-8")
 
 
 def best_loss(log: Path) -> float | None:
     """Lowest validation loss in a log; none without one."""
     losses = [row["val_loss"] for row in read_log(log)] if log.is_file() else []
-    return min(losses, default=None)
+    return min(filter(math.isfinite, losses), default=None)

@@ -22,6 +22,7 @@ from features import MAGNITUDES, Features
 
 FEATURE_OPTIONS = ("representation", "target", "exponent", "n_mels")
 EXTRA_OPTIONS = ("backbone", "pretrained")
+OPTIONS = (*FEATURE_OPTIONS, *EXTRA_OPTIONS, "loss")
 
 
 class DenoisingHyperModel(keras_tuner.HyperModel):

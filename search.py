@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
 import os
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ import keras_tuner
 from keras_tuner.engine import trial as trials
 from keras_tuner.src import config as keras_tuner_config
 
+import run_description
 from data_tools import replacing
 from errors import UsageError, UserError
 from model_base import DenoisingHyperModel
@@ -153,18 +153,9 @@ def open_folder(folder: Path, description: dict[str, Any], resume: bool) -> None
     if not resume:
         if path.exists():
             raise UserError(f"{folder} holds a search: go on with --resume or give --dir_tuning")
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        run_description.save(path, description)
         return
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"No search to resume in {folder}") from error
-    for name, value in description.items():
-        if before.get(name) != value:
-            raise UsageError(
-                f"The search in {folder} has `{name}` {before.get(name)}. Received: {value}"
-            )
+    run_description.check(path, description, "search")
 
 
 def best_trial(oracle: Any) -> trials.Trial:

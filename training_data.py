@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import math
 from typing import Any
 
 import args
@@ -12,6 +14,7 @@ import registry
 from config import AudioConfig
 from errors import UsageError
 from features import Features
+from mixing_config import MixingConfig
 from model_base import DenoisingHyperModel
 
 LEAST = {
@@ -23,6 +26,15 @@ LEAST = {
     "evaluate_mixtures": 1,
     "backup_every": 1,
     "seed": 0,
+}
+SHARED = ("batch_size", "seed", "loud_weight")
+DATA = {
+    "stored": ("path_save_spectrogram", "max_windows", "max_validation_windows"),
+    "dynamic": (
+        *("voice_dir", "noise_dir", "voice_dir_validation", "noise_dir_validation"),
+        *("validation_split", "noise_classes", "steps_per_epoch", "validation_mixtures"),
+        *(f"mix_{field.name}" for field in dataclasses.fields(MixingConfig)),
+    ),
 }
 
 
@@ -36,7 +48,7 @@ def check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UsageError(f"`{name}` must be at least {least}. Received: {value}")
-    if options.learning_rate is not None and options.learning_rate <= 0:
+    if options.learning_rate is not None and not 0 < options.learning_rate < math.inf:
         raise UsageError(f"`learning_rate` must be above 0. Received: {options.learning_rate}")
     for name in ("clean_dir", "noisy_dir"):
         if getattr(options, name) is not None:
@@ -44,6 +56,11 @@ def check(options: argparse.Namespace) -> None:
                 f"`{name}` is for --mode data_creation, which makes windows of pairs to train on. "
                 f"Received: {getattr(options, name)}"
             )
+
+
+def describe(options: argparse.Namespace) -> dict[str, Any]:
+    """What a training or a search that goes on must have in common with what it began as."""
+    return {name: getattr(options, name) for name in ("data", *SHARED, *DATA[options.data])}
 
 
 def audio_of_data(options: argparse.Namespace) -> AudioConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import logging
+import math
 import os
 import shutil
 import sys
@@ -22,6 +23,7 @@ import callbacks
 import devices
 import hyperparameters
 import model_base
+import run_description
 import saving
 import scoring
 import training_data
@@ -29,6 +31,7 @@ from errors import UsageError, UserError
 from features import Features
 from model_base import DenoisingHyperModel
 
+DESCRIPTION = "training.json"
 MEGA = 1e6
 
 
@@ -45,7 +48,15 @@ def run(options: argparse.Namespace) -> int:
     model = build(hyper_model, hp, options, len(train))
     # An earlier run of the name is deleted only when nothing stands in the way of this one.
     run_folder = options.run_dir / options.name_model
-    first_epoch = prepare_run_folder(run_folder, options.resume)
+    description = {
+        "model": options.model,
+        "hyperparameters": hp.values,
+        "features": hyper_model.features.to_dict(),
+        "audio": hyper_model.audio.to_dict(),
+        "evaluate_every": options.evaluate_every,
+        **training_data.describe(options),
+    }
+    first_epoch = prepare_run_folder(run_folder, description, options.resume)
     train.start_epoch(first_epoch)
     describe(model, train, validation, options, first_epoch)
     fit(model, train, validation, options, run_folder)
@@ -72,17 +83,25 @@ def check(options: argparse.Namespace) -> None:
         raise UsageError(f"`name_model` must be the name of a file. Received: {name}")
 
 
-def prepare_run_folder(run_folder: Path, resume: bool) -> int:
-    """Clear the folder of a new training, or find the epoch at which an old one goes on."""
+def prepare_run_folder(run_folder: Path, description: dict[str, Any], resume: bool) -> int:
+    """Clear the folder of a new training, or find the epoch at which an old one goes on.
+
+    Raises:
+        UserError: there is none to resume, or the folder cannot be written.
+        UsageError: the one that is there is another.
+    """
     epoch = callbacks.interrupted_epoch(run_folder)
     if resume and epoch is None:
         raise UserError(f"No interrupted training to resume in {run_folder}")
+    if resume:
+        run_description.check(run_folder / DESCRIPTION, description, "training")
     if not resume and run_folder.exists():
         shutil.rmtree(run_folder)
     try:
         run_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot write {run_folder}: {error.strerror}") from error
+    run_description.save(run_folder / DESCRIPTION, description)
     callbacks.forget_epochs(run_folder / callbacks.LOG, epoch or 0)
     return epoch or 0
 
@@ -180,6 +199,8 @@ def scoring_callback(
         return None
     noisy, clean = validation.waveforms(options.evaluate_mixtures)
     audio = validation.audio
+    # What scores need shall be missed now, not after the first epoch.
+    scoring.score_pairs(lambda sound: sound, [(clean[0], noisy[0])], audio.sample_rate)
 
     def scores(model: keras.Model) -> dict[str, float]:
         def network(batch: np.ndarray) -> np.ndarray:
@@ -198,7 +219,9 @@ def summary(
 ) -> dict[str, Any]:
     """What the card says of this training."""
     log = callbacks.read_log(run_folder / callbacks.LOG)
-    best = min(log, key=lambda row: row["val_loss"])
+    best = min(
+        (row for row in log if math.isfinite(row["val_loss"])), key=lambda row: row["val_loss"]
+    )
     seconds = len(log) * train.n_windows * train.audio.frame_length / train.audio.sample_rate
     return {
         "seed": options.seed,
@@ -208,7 +231,7 @@ def summary(
         "epochs": len(log),
         "hours_heard": round(seconds / 3600, 2),
         "best_epoch": int(best["epoch"]) + 1,
-        "losses": {name: value for name, value in best.items() if name != "epoch"},
+        "losses": {n: v for n, v in best.items() if n != "epoch" and math.isfinite(v)},
         "backend": f"keras {keras.__version__}, {keras.backend.backend()}",
         "date": datetime.date.today().isoformat(),
     }

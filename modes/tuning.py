@@ -38,10 +38,6 @@ NOT_SEARCHED = {
     "evaluate_every": 0,
     "backup_every": None,
 }
-DATA = {
-    "stored": ("path_save_spectrogram", "max_windows", "max_validation_windows"),
-    "dynamic": ("voice_dir", "noise_dir", "steps_per_epoch", "validation_mixtures"),
-}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     fixed = hyperparameters.choose(hyper_model, options.hyperparameters, options.hyperparameter)
     if options.learning_rate is not None:
         fixed.values["learning_rate"] = options.learning_rate
+    # A network that cannot be made leaves no search behind.
+    hyper_model.build(fixed.copy())
     data = None if search.is_chief() else training_data.make_datasets(options, hyper_model)
     folder = options.dir_tuning / options.model
     if not search.is_worker():
@@ -72,10 +70,10 @@ def run(options: argparse.Namespace) -> int:
         run_trials(tuner, options, data)
     except KeyboardInterrupt:
         if not search.is_worker() and search.has_score(tuner.oracle):
-            report(tuner, hyper_model, folder)
+            report(tuner, hyper_model, folder, options)
         raise
     if not search.is_worker():
-        report(tuner, hyper_model, folder)
+        report(tuner, hyper_model, folder, options)
     return 0
 
 
@@ -101,16 +99,9 @@ def describe(
         "fixed": fixed,
         "features": hyper_model.features.to_dict(),
         "audio": hyper_model.audio.to_dict(),
-        "data": options.data,
-        "batch_size": options.batch_size,
         "mixed_precision": options.mixed_precision,
-        **{name: plain(getattr(options, name)) for name in DATA[options.data]},
+        **training_data.describe(options),
     }
-
-
-def plain(value: Any) -> Any:
-    """A value of the command line for JSON, folders by their whole names."""
-    return str(value.resolve()) if isinstance(value, Path) else value
 
 
 def run_trials(
@@ -137,7 +128,12 @@ def run_trials(
     )
 
 
-def report(tuner: keras_tuner.Tuner, hyper_model: DenoisingHyperModel, folder: Path) -> None:
+def report(
+    tuner: keras_tuner.Tuner,
+    hyper_model: DenoisingHyperModel,
+    folder: Path,
+    options: argparse.Namespace,
+) -> None:
     """Write the table of trials, its picture, and the best trial for training."""
     objective = tuner.oracle.objective.name
     table = search.rows(tuner.oracle)
@@ -154,7 +150,8 @@ def report(tuner: keras_tuner.Tuner, hyper_model: DenoisingHyperModel, folder: P
     )
     print(f"Best: trial {best.trial_id}, {objective} {best.score:.5g}")
     print(f"Saved {folder / BEST}, {TABLE} and {PICTURE}; train it with")
-    print(
-        f"  python main.py --mode training --model {hyper_model.name} "
-        f"--hyperparameters {folder / BEST}"
-    )
+    command = ["python main.py --mode training --model", hyper_model.name]
+    for name in model_base.OPTIONS:
+        if getattr(options, name) is not None:
+            command.append(f"--{name} {getattr(options, name)}")
+    print(f"  {' '.join(command)} --hyperparameters {folder / BEST}")

@@ -1,7 +1,11 @@
 import keras
 import numpy as np
+import pytest
 
 import callbacks
+import run_description
+from errors import UsageError
+from modes import training
 
 
 def test_epochs_that_will_be_trained_again_leave_the_log(tmp_path):
@@ -47,3 +51,47 @@ def test_steps_of_an_interrupted_epoch_do_not_count_twice():
         callbacks=[callbacks.StepsOfEpoch(), count],
     )
     assert seen == list(range(4, 12))
+
+
+def test_a_log_without_a_line_has_nothing_to_forget(tmp_path):
+    log = tmp_path / "log.csv"
+    log.touch()
+    callbacks.forget_epochs(log, 0)
+    assert log.read_text() == ""
+    log.write_text("epoch,loss,val_loss\n0,3.0,nan\n1,2.0,1.0\n")
+    assert callbacks.best_loss(log) == 1.0
+
+
+def test_a_second_interruption_goes_back_to_the_epoch_of_the_first(tmp_path):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer="sgd", loss="mse")
+    sound = np.ones((8, 1), np.float32)
+
+    def interrupt(batch, logs):
+        if batch == 2:
+            raise KeyboardInterrupt
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
+    backup = callbacks.Backup(tmp_path / callbacks.BACKUP, save_freq=1)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(
+            *(sound, sound),
+            batch_size=2,
+            epochs=9,
+            initial_epoch=5,
+            verbose=0,
+            callbacks=[backup, callback],
+        )
+    assert callbacks.interrupted_epoch(tmp_path) == 5
+
+
+def test_only_the_same_training_is_resumed(tmp_path):
+    state = tmp_path / callbacks.BACKUP / callbacks.BACKUP_STATE
+    state.parent.mkdir()
+    state.write_text('{"epoch": 3, "batch": 0}')
+    run_description.save(tmp_path / training.DESCRIPTION, {"voice_dir": tmp_path, "batch_size": 5})
+    same = {"voice_dir": tmp_path, "batch_size": 5}
+    assert training.prepare_run_folder(tmp_path, same, resume=True) == 3
+    with pytest.raises(UsageError, match=r"has `batch_size` 5\. Received: 6"):
+        training.prepare_run_folder(tmp_path, same | {"batch_size": 6}, resume=True)
+    assert state.is_file()

@@ -159,6 +159,26 @@ def test_no_name_leads_out_of_the_folders(name, training_command, trained, run_m
     assert (folder / "runs" / "whole").is_dir()
 
 
+def test_a_training_that_diverges_leaves_no_network(training_command, run_main, folder):
+    outcome = run_main(
+        *(*training_command, "--name_model", "nan", "--epochs", "1"),
+        *("--learning_rate", "1e30", "--max_windows", "10"),
+    )
+    assert outcome.code == 1
+    assert "The loss became NaN" in outcome.err
+    assert not [*(folder / "weights").glob("nan.*")]
+
+
+def test_scores_without_their_package_are_missed_at_once(
+    training_command, run_main, folder, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    outcome = run_main(*training_command, "--name_model", "unscored", "--evaluate_every", "1")
+    assert outcome.code == 1
+    assert outcome.err.startswith("error: Scores need pesq")
+    assert not (folder / "runs" / "unscored" / callbacks.LOG).exists()
+
+
 def test_a_training_that_cannot_begin_leaves_the_last_one(training_command, trained, run_main):
     outcome = run_main(
         *training_command,
