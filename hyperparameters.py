@@ -152,7 +152,12 @@ def _range_of(parameter: Any) -> tuple[str, Callable[[Any], bool]]:
         return f"one of {', '.join(map(str, parameter.values))}", lambda v: v in parameter.values
     low, high = parameter.min_value, parameter.max_value
     if isinstance(parameter, types.Int):
-        return f"a whole number from {low} to {high}", lambda v: type(v) is int and low <= v <= high
+        step = parameter.step or 1
+        steps = f" in steps of {step}" if step > 1 else ""
+        return (
+            f"a whole number from {low} to {high}{steps}",
+            lambda v: type(v) is int and low <= v <= high and (v - low) % step == 0,
+        )
     return f"a number from {low} to {high}", lambda v: type(v) in (int, float) and low <= v <= high
 
 

@@ -13,12 +13,14 @@ convolution along time after S. Ahn et al., "FastEnhancer", 2025.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers, ops
 
 import pesq_disturbance
 from config import AudioConfig
+from errors import UsageError
 from features import Features
 from model_base import DenoisingHyperModel
 from spectral_ops import COMPRESSION, EPSILON
@@ -28,7 +30,11 @@ FOLD_KERNEL = 8
 
 
 class DPCRN(DenoisingHyperModel):
-    """A network of about 0.1 M parameters and 0.2 G multiply-adds a second by default."""
+    """A network of about 0.1 M parameters and 0.2 G multiply-adds a second by default.
+
+    Raises:
+        UsageError: the geometry is not one that the loss can resynthesise.
+    """
 
     default_audio = AudioConfig(16000, 512, 256, 32000, "sqrt_hann")
     default_features = Features(representation="complex", target="clean")
@@ -36,6 +42,17 @@ class DPCRN(DenoisingHyperModel):
     losses = ("compressed_spectrum_pesq", "compressed_spectrum")
     level_dbfs = None
     streaming = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        audio = self.audio
+        halved = audio.n_fft == 2 * audio.hop_length_fft and audio.window == "sqrt_hann"
+        if not halved or audio.n_fft % (2 * FOLD):
+            raise UsageError(
+                f"`dpcrn` needs --data dynamic, an `n_fft` that is a multiple of {2 * FOLD}, and a "
+                f"`hop_length_fft` of half of it. Received: n_fft {audio.n_fft}, hop_length_fft "
+                f"{audio.hop_length_fft}, window {audio.window}"
+            )
 
     def network(self, hp) -> keras.Model:
         """See `DenoisingHyperModel.network`; the number of frames is open."""
@@ -107,10 +124,6 @@ class DPCRN(DenoisingHyperModel):
             global_clipnorm=1.0,
             exclude_embeddings=False,
         )
-
-    def metrics(self) -> list:
-        """None: the terms of the loss say more than another metric would."""
-        return []
 
     def onnx_graph(self, model: keras.Model):
         """The streaming graph, with the state of every GRU as input and output."""

@@ -28,6 +28,7 @@ def hyper_model():
 
 @pytest.fixture(scope="module")
 def network(hyper_model):
+    keras.utils.set_random_seed(0)
     hp = keras_tuner.HyperParameters()
     hp.values = dict(SMALL)
     model = hyper_model.network(hp)

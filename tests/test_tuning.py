@@ -22,6 +22,7 @@ from dataset import StoredWindows
 from errors import UsageError, UserError
 from features import Features
 from model_dncnn import DnCNN
+from model_dpcrn import DPCRN
 from model_unet import UNet
 
 # Keras Tuner's own.
@@ -256,6 +257,17 @@ def test_values_are_checked_on_the_network_that_they_make():
     assert hyperparameters.choose(shallow, settings=["depth=2"]).values == {"depth": 2}
     with pytest.raises(UsageError, match="at least 16 x 16"):
         hyperparameters.choose(shallow, settings=["depth=4"])
+    with pytest.raises(UsageError, match=r"from 16 to 64 in steps of 16\. Received: 56"):
+        hyperparameters.choose(DPCRN(), settings=["core_channels=56"])
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [AudioConfig(), AudioConfig(16000, 512, 128, 32000, "sqrt_hann"), AudioConfig(16000, 512, 256)],
+)
+def test_dpcrn_refuses_what_it_cannot_resynthesise(audio):
+    with pytest.raises(UsageError, match="`dpcrn` needs --data dynamic"):
+        DPCRN(audio=audio)
 
 
 def test_a_missing_file_of_hyper_parameters_is_named(tmp_path):
