@@ -34,7 +34,7 @@ MeanAbsoluteError = keras.losses.MeanAbsoluteError
 class CompressedSpectrum(keras.losses.Loss):
     """Compressed magnitude, compressed complex spectrum and SI-SNR of the resynthesised waveform.
 
-    L = magnitude * mean (|S|^c - |E|^c)^2 + complex * mean |S |S|^(c-1) - E |E|^(c-1)|^2
+    L = magnitude * mean (|S|^c - |E|^c)^2 + complex * 1/2 mean |S |S|^(c-1) - E |E|^(c-1)|^2
         + si_snr * (-SI-SNR in dB), with S the clean and E the estimated STFT, c = 0.3. Compression
     weighs soft and loud parts as the ear does; the STFT of the overlap-added estimate is what will
     be heard of it. Both are brought to the level of the clean waveform first. S. Braun, I. Tashev,

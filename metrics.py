@@ -27,7 +27,7 @@ SPECTROGRAM_S = 0.032
 
 
 def pesq_wb(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
-    """Wide-band perceptual evaluation of speech quality, MOS-LQO 1.02..4.64.
+    """Wide-band perceptual evaluation of speech quality, MOS-LQO 1.04..4.64.
 
     A model of hearing compares loudness over time and pitch; what was added annoys more than what
     is missing.
@@ -202,6 +202,7 @@ def si_sdr(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """
     check_sound(clean, estimate)
     clean, estimate = (sound.astype(np.float64) - sound.mean() for sound in (clean, estimate))
+    check_sound(clean, estimate)  # without what stays the same all along
     target = clean * (estimate @ clean / (clean @ clean))
     rest = estimate - target
     floor = np.finfo(np.float64).eps * (estimate @ estimate)  # the noise of these sums

@@ -3,7 +3,8 @@
 The perceptual model of PESQ for waveforms that are aligned already: loudness in Bark bands, its
 difference beyond what masking hides, and again with more weight on what was added than on what is
 missing. The constants are those of the recommendation for 16 kHz; frames at both ends count like
-all others, and filters act on the spectrum.
+all others, filters act on the spectrum, and the gain of a frame is smoothed with that of the one
+before, not with all before.
 
 ITU-T P.862 (2001) and P.862.2 (2007); J. M. Martin-Donas et al., "A Deep Learning Loss Function
 Based on the Perceptual Evaluation of the Speech Quality", IEEE Signal Processing Letters, 2018.

@@ -166,7 +166,7 @@ def write_report(folder: Path, summary: Summary, rows: Sequence[Row]) -> None:
     }
     for name, text in texts.items():
         with data_tools.replacing(folder / name) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def draw(folder: Path, rows: Sequence[Row]) -> None:

@@ -137,6 +137,13 @@ def test_si_sdr_of_orthogonal_noise_is_its_level_whatever_the_gain(ratio_db, gai
     assert metrics.si_sdr(clean, estimate, RATE) == pytest.approx(ratio_db, abs=1e-6)
 
 
+def test_si_sdr_of_a_constant_cannot_be_had():
+    sound = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    for pair in ((np.full_like(sound, 0.3), sound), (sound, np.full_like(sound, 0.3))):
+        with pytest.raises(Unscorable, match="silent"):
+            metrics.si_sdr(*pair, RATE)
+
+
 @given(st.floats(-30.0, 60.0))
 def test_segmental_snr_of_proportional_noise_is_its_level_within_the_limits(ratio_db):
     clean = np.random.default_rng(0).standard_normal(RATE)
