@@ -58,7 +58,7 @@ def check(options: argparse.Namespace) -> None:
             )
 
 
-def describe(options: argparse.Namespace) -> dict[str, Any]:
+def identity(options: argparse.Namespace) -> dict[str, Any]:
     """What a training or a search that goes on must have in common with what it began as."""
     return {name: getattr(options, name) for name in ("data", *SHARED, *DATA[options.data])}
 

@@ -48,15 +48,8 @@ def run(options: argparse.Namespace) -> int:
     model = build(hyper_model, hp, options, len(train))
     # An earlier run of the name is deleted only when nothing stands in the way of this one.
     run_folder = options.run_dir / options.name_model
-    description = {
-        "model": options.model,
-        "hyperparameters": hp.values,
-        "features": hyper_model.features.to_dict(),
-        "audio": hyper_model.audio.to_dict(),
-        "evaluate_every": options.evaluate_every,
-        **training_data.describe(options),
-    }
-    first_epoch = prepare_run_folder(run_folder, description, options.resume)
+    same = identity(options, hyper_model, hp)
+    first_epoch = prepare_run_folder(run_folder, same, options.resume)
     train.start_epoch(first_epoch)
     describe(model, train, validation, options, first_epoch)
     fit(model, train, validation, options, run_folder)
@@ -81,6 +74,22 @@ def check(options: argparse.Namespace) -> None:
     name = options.name_model
     if name in ("", ".", "..") or Path(name).name != name:
         raise UsageError(f"`name_model` must be the name of a file. Received: {name}")
+
+
+def identity(
+    options: argparse.Namespace,
+    hyper_model: DenoisingHyperModel,
+    hp: keras_tuner.HyperParameters,
+) -> dict[str, Any]:
+    """What makes a training the same training when it is resumed."""
+    return {
+        "model": options.model,
+        "hyperparameters": hp.values,
+        "features": hyper_model.features.to_dict(),
+        "audio": hyper_model.audio.to_dict(),
+        "evaluate_every": options.evaluate_every,
+        **training_data.identity(options),
+    }
 
 
 def prepare_run_folder(run_folder: Path, description: dict[str, Any], resume: bool) -> int:

@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     data = None if search.is_chief() else training_data.make_datasets(options, hyper_model)
     folder = options.dir_tuning / options.model
     if not search.is_worker():
-        search.open_folder(folder, describe(options, hyper_model, fixed.values), options.resume)
+        search.open_folder(folder, identity(options, hyper_model, fixed.values), options.resume)
     tuner = search.make_tuner(
         options.tuner,
         hyper_model,
@@ -87,7 +87,7 @@ def check(options: argparse.Namespace) -> None:
             raise UsageError(f"`{name}` is for --mode training. Received: {getattr(options, name)}")
 
 
-def describe(
+def identity(
     options: argparse.Namespace, hyper_model: DenoisingHyperModel, fixed: dict[str, Any]
 ) -> dict[str, Any]:
     """What makes a search the same search when it is resumed."""
@@ -100,7 +100,7 @@ def describe(
         "features": hyper_model.features.to_dict(),
         "audio": hyper_model.audio.to_dict(),
         "mixed_precision": options.mixed_precision,
-        **training_data.describe(options),
+        **training_data.identity(options),
     }
 
 
