@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -201,6 +202,8 @@ def keep_worst(
         files = (
             [] if system.kind == "noisy" else score_summary.worst_files(rows, system.name, count)
         )
+        if files:  # those of an earlier report may have been others
+            shutil.rmtree(folder / "worst" / system.name, ignore_errors=True)
         for place, name in enumerate(files, 1):
             clean, noisy, estimate, _ = scorer.sounds(by_name[name], system)
             sounds = {"clean": clean, "noisy": noisy, "enhanced": estimate}
