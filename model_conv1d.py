@@ -54,8 +54,8 @@ class Conv1D(DenoisingHyperModel):
         start = "zeros" if skips else "glorot_uniform"
         last = layers.Conv1D(1, KERNEL, padding="same", kernel_initializer=start, dtype="float32")
         outputs = last(x)
-        if skips:
-            outputs = layers.Add(dtype="float32")([inputs, outputs])
+        if skips:  # around all of it too, so that what is drawn is the noise
+            outputs = layers.Subtract(dtype="float32")([inputs, outputs])
         return keras.Model(inputs, outputs, name="conv1d")
 
 

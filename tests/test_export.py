@@ -30,6 +30,7 @@ from modes import export as mode
 SMALL = {
     "unet": {"base_filters": 8, "depth": 2},
     "dpcrn": {"channels": 16, "core_channels": 16, "core_bands": 16, "core_blocks": 2},
+    "conv1d": {"filters": 16, "skip_connections": True, "multi_scale": True},
 }
 INT8_DB = 8.0
 FORMATS = list(registry.EXPORT_FORMATS)
