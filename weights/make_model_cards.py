@@ -129,7 +129,7 @@ def limits(card: ModelCard) -> list[str]:
             f"It knows voices at {card.level_dbfs:g} dBFS; recordings are brought there and back, "
             "which live sound cannot be (`--level_dbfs` of `--mode streaming` tells the level)."
         )
-    return found
+    return [*found, *card.training.get("limits", [])]
 
 
 def scores(name: str, results: list[dict[str, Any]]) -> str:
