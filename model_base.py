@@ -65,6 +65,7 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         self.features = (features or self.default_features).fitted_to(self.audio)
         self.loss = loss
         self._check_representation()
+        self._check_audio()
         self._check_loss()
         self.decay_steps: int | None = None
 
@@ -175,6 +176,9 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
                 f"`representation` of `{self.name}` must be one of {', '.join(allowed)}. "
                 f"Received: {self.features.representation}"
             )
+
+    def _check_audio(self) -> None:
+        """Refuse a geometry that the network cannot have; most can have any."""
 
     def _check_loss(self) -> None:
         """Refuse a loss that cannot compare the network's output with its target."""

@@ -13,7 +13,6 @@ convolution along time after S. Ahn et al., "FastEnhancer", 2025.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 from keras import layers, ops
@@ -42,17 +41,6 @@ class DPCRN(DenoisingHyperModel):
     losses = ("compressed_spectrum_pesq", "compressed_spectrum")
     level_dbfs = None
     streaming = True
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        audio = self.audio
-        halved = audio.n_fft == 2 * audio.hop_length_fft and audio.window == "sqrt_hann"
-        if not halved or audio.n_fft % (2 * FOLD):
-            raise UsageError(
-                f"`dpcrn` needs --data dynamic, an `n_fft` that is a multiple of {2 * FOLD}, and a "
-                f"`hop_length_fft` of half of it. Received: n_fft {audio.n_fft}, hop_length_fft "
-                f"{audio.hop_length_fft}, window {audio.window}"
-            )
 
     def network(self, hp) -> keras.Model:
         """See `DenoisingHyperModel.network`; the number of frames is open."""
@@ -144,6 +132,17 @@ class DPCRN(DenoisingHyperModel):
         next_states = {f"next_{path.state.name}": path.next_state for path in paths}
         inputs = [spectrum, *(path.state for path in paths)]
         return keras.Model(inputs, {"enhanced": enhanced, **next_states}, name="dpcrn_step")
+
+    def _check_audio(self) -> None:
+        """See `DenoisingHyperModel._check_audio`."""
+        audio = self.audio
+        halved = audio.n_fft == 2 * audio.hop_length_fft and audio.window == "sqrt_hann"
+        if not halved or audio.n_fft % (2 * FOLD):
+            raise UsageError(
+                f"`dpcrn` needs --data dynamic, an `n_fft` that is a multiple of {2 * FOLD}, and a "
+                f"`hop_length_fft` of half of it. Received: n_fft {audio.n_fft}, hop_length_fft "
+                f"{audio.hop_length_fft}, window {audio.window}"
+            )
 
 
 def conv_block(x, channels: int, name: str):
