@@ -174,6 +174,24 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def opened_folder(folder: Path) -> Iterator[int]:
+    """A folder, made if it is not there, as a descriptor that can be locked until the block ends.
+
+    Raises:
+        UserError: the folder cannot be made or opened.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"Cannot write {error.filename or folder}: {error.strerror}") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _partial() -> str:
     """Beginning of the names of this process's temporary files."""
     return f"{PARTIAL}{os.getpid()}-"

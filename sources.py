@@ -7,7 +7,6 @@ system's page cache and none of them holds the audio in memory.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import fcntl
@@ -238,7 +237,8 @@ class AudioPool:
         """
         digest = _digest(files_with_groups, sample_rate)
         index_path = Path(cache_dir) / f"pool_{digest}.json"
-        with _alone_in(index_path.parent):
+        with data_tools.opened_folder(index_path.parent) as folder:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # until no other process builds a pool there
             if not index_path.is_file() or not _samples_path(index_path).is_file():
                 _build(files_with_groups, sample_rate, digest, index_path, progress, workers)
         return cls(index_path)
@@ -288,21 +288,6 @@ class AudioPool:
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:
             os.close(self._file)  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process builds a pool in a folder, and keep others out."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"Cannot write {folder}: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _samples_path(index_path: Path) -> Path:

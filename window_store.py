@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from data_tools import replacing
+from data_tools import opened_folder, replacing
 from errors import UserError
 
 MANIFEST = "manifest.json"
@@ -182,7 +182,7 @@ class WindowStore:
             folders = {array.path.parent for array in self.arrays} - {self.folder}
             try:
                 for folder in sorted(folders):
-                    stack.enter_context(_locked(folder))
+                    _lock(stack.enter_context(opened_folder(folder)), folder)
             except UserError:
                 if not self._journal_path.stat().st_size:
                     self._journal_path.unlink()
@@ -291,21 +291,6 @@ class WindowStore:
         for path in (self._journal_path, *(array.partial for array in self.arrays)):
             with contextlib.suppress(OSError):
                 path.unlink()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
-        _lock(descriptor, folder)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _lock(descriptor: int, folder: Path) -> None:
