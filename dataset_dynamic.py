@@ -22,7 +22,6 @@ from mixture_feed import BatchMaker, MixtureFeed
 
 # The same whatever the seed of a training, so that losses of several trainings compare.
 VALIDATION_SEED = 20_000
-LEAST = {"steps_per_epoch": 1, "validation_mixtures": 1, "prefetch": 1, "mixing_workers": 0}
 
 
 class DynamicMixtures(keras.utils.PyDataset):
@@ -129,15 +128,6 @@ def open_mixtures(
         UserError: a folder is missing or holds nothing that can be used.
         UsageError: an option is missing or out of its range.
     """
-    for name, least in LEAST.items():
-        if getattr(options, name) < least:
-            raise UsageError(
-                f"`{name}` must be at least {least}. Received: {getattr(options, name)}"
-            )
-    if not 0.0 < options.validation_split < 1.0:
-        raise UsageError(
-            f"`validation_split` must be between 0 and 1. Received: {options.validation_split}"
-        )
     train, validation = open_mixers(options, audio)
     return (
         DynamicMixtures(

@@ -1,16 +1,9 @@
 """Remove noise from speech, and train the networks that do it.
 
-python main.py                                    denoise the recordings of demo_data/
-python main.py --mode prediction my.wav folder/   denoise recordings
-python main.py --mode app                         open a web page that denoises recordings
-python main.py --mode download ...                download public voices and noises
-python main.py --mode data_creation ...           mix voices and noises into spectrograms
-python main.py --mode training ...                fit a network to them
-python main.py --mode tuning ...                  search the hyper-parameters of a network
-python main.py --mode evaluation ...              score networks, baselines and others' results
-python main.py --mode export ...                  write networks for ONNX, LiteRT and TensorFlow
-python main.py --mode streaming                   denoise a microphone, or a pipe, as it arrives
-python main.py --help                             every mode and option
+python main.py                      denoise the recordings of demo_data/
+python main.py my.wav folder/       denoise recordings
+python main.py --help               list the modes
+python main.py --mode MODE --help   list the options of a mode
 """
 
 import os

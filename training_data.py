@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 from typing import Any
 
 import args
@@ -17,16 +16,6 @@ from features import Features
 from mixing_config import MixingConfig
 from model_base import DenoisingHyperModel
 
-LEAST = {
-    "epochs": 1,
-    "batch_size": 1,
-    "max_windows": 1,
-    "max_validation_windows": 1,
-    "evaluate_every": 0,
-    "evaluate_mixtures": 1,
-    "backup_every": 1,
-    "seed": 0,
-}
 SHARED = ("batch_size", "seed", "loud_weight")
 DATA = {
     "stored": ("path_save_spectrogram", "max_windows", "max_validation_windows"),
@@ -36,26 +25,6 @@ DATA = {
         *(f"mix_{field.name}" for field in dataclasses.fields(MixingConfig)),
     ),
 }
-
-
-def check(options: argparse.Namespace) -> None:
-    """Refuse what no training can use.
-
-    Raises:
-        UsageError: a number is too low, or an option is one of data_creation alone.
-    """
-    for name, least in LEAST.items():
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise UsageError(f"`{name}` must be at least {least}. Received: {value}")
-    if options.learning_rate is not None and not 0 < options.learning_rate < math.inf:
-        raise UsageError(f"`learning_rate` must be above 0. Received: {options.learning_rate}")
-    for name in ("clean_dir", "noisy_dir"):
-        if getattr(options, name) is not None:
-            raise UsageError(
-                f"`{name}` is for --mode data_creation, which makes windows of pairs to train on. "
-                f"Received: {getattr(options, name)}"
-            )
 
 
 def identity(options: argparse.Namespace) -> dict[str, Any]:
@@ -111,8 +80,6 @@ def make_datasets(options: argparse.Namespace, hyper_model: DenoisingHyperModel)
 
 def check_loud_weight(options: argparse.Namespace, features: Features) -> None:
     """Weights of bins need stored magnitudes and an output for each of them."""
-    if not 0.0 <= options.loud_weight <= 1.0:
-        raise UsageError(f"`loud_weight` must be in 0..1. Received: {options.loud_weight}")
     weighable = features.representation not in ("complex", "waveform") and not features.n_mels
     if options.loud_weight and not (weighable and options.data == "stored"):
         raise UsageError(

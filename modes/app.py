@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
 import threading
 
 import args
 import web_server
-from errors import UsageError, UserError
+from errors import UserError
 from web_denoiser import WebDenoiser
-
-PORTS = range(2**16)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
-    check(options)
     denoiser = WebDenoiser(
         options.weights_folder, options.max_minutes, options.runtime, options.threads
     )
@@ -43,19 +39,6 @@ def name_of(options: argparse.Namespace, denoiser: WebDenoiser) -> str:
             f"Received: {options.name_model}"
         )
     return denoiser.names[0]
-
-
-def check(options: argparse.Namespace) -> None:
-    """Refuse limits that no recording meets, and ports that do not exist.
-
-    Raises:
-        UsageError: a value is out of its range.
-    """
-    for name in ("max_minutes", "max_upload_mb"):
-        if not 0 < getattr(options, name) < math.inf:
-            raise UsageError(f"`{name}` must be above 0. Received: {getattr(options, name)}")
-    if options.port not in PORTS:
-        raise UsageError(f"`port` must be in {PORTS[0]}..{PORTS[-1]}. Received: {options.port}")
 
 
 def wait() -> None:

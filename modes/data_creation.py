@@ -95,10 +95,10 @@ def create(
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse options that no data set can have.
+    """Refuse a data set of neither kind, or of both.
 
     Raises:
-        UsageError: a value is out of its range or missing.
+        UsageError: voices and noises, or recorded pairs, are missing or given together.
     """
     given = [name for name in (*MIXED, *PAIRED) if getattr(options, name)]
     if tuple(given) not in (MIXED, PAIRED):
@@ -106,18 +106,6 @@ def check(options: argparse.Namespace) -> None:
             f"Give either --{' and --'.join(MIXED)}, or --{' and --'.join(PAIRED)}. "
             f"Received: {', '.join(f'--{name}' for name in given) or 'none of them'}"
         )
-    rules = (
-        ("nb_samples", options.nb_samples >= 2, "at least 2, to train and to validate"),
-        ("validation_split", 0.0 < options.validation_split < 1.0, "between 0 and 1"),
-        ("hop_length_frame", options.hop_length_frame >= 1, "at least 1"),
-        ("hop_length_frame_noise", options.hop_length_frame_noise >= 1, "at least 1"),
-        ("min_duration", options.min_duration >= 0.0, "0 or more"),
-        ("workers", options.workers >= 1, "at least 1"),
-        ("seed", options.seed >= 0, "0 or more"),
-    )
-    for name, holds, rule in rules:
-        if not holds:
-            raise UsageError(f"`{name}` must be {rule}. Received: {getattr(options, name)}")
 
 
 def law_of(options: argparse.Namespace) -> MixingLaw:
@@ -126,8 +114,6 @@ def law_of(options: argparse.Namespace) -> MixingLaw:
     Raises:
         UsageError: it is not one.
     """
-    if options.voice_level and not options.noise_level:
-        raise UsageError("`voice_level` is for use with `noise_level`, which is not given")
     return MixingLaw(
         snr_db=(options.snr_min, options.snr_max),
         level_dbfs=(options.level_min, options.level_max),

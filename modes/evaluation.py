@@ -59,12 +59,6 @@ def find_pairs(options: argparse.Namespace) -> tuple[list[Pair], int]:
     for name in ("clean_dir", "noisy_dir"):
         if getattr(options, name) is None:
             raise UsageError(f"`--mode evaluation` needs --clean_dir and --noisy_dir; no {name}")
-    for name in ("jobs", "every"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"`{name}` must be at least 1. Received: {getattr(options, name)}")
-    for name in ("limit", "worst"):
-        if (getattr(options, name) or 0) < 0:
-            raise UsageError(f"`{name}` must not be negative. Received: {getattr(options, name)}")
     pairs = pairing.find_pairs(options.clean_dir, options.noisy_dir, options.enhanced_dir)
     pairs = pairs[:: options.every][: options.limit]
     if not pairs:

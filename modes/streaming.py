@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+import args
 import data_tools
 import live_devices
 from audio_files import RawFormat
@@ -15,9 +16,6 @@ from errors import UsageError
 from live_devices import Devices
 from live_meter import Latency, MeteredStream, algorithmic_latency
 from live_pipe import denoise_samples
-
-PIPE = "-"
-LONGEST_BLOCK_MS = 10_000
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,32 +32,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse values that are out of their range.
+    """Refuse inputs that are no samples.
 
     Raises:
-        UsageError: one of them is.
+        UsageError: there are others than a pipe, or a pipe without a format.
     """
-    if options.inputs not in ([], [PIPE]):
+    if options.inputs not in ([], [args.PIPE]):
         raise UsageError(
-            f"The input of --mode streaming must be {PIPE}, or none for sound devices. "
+            f"The input of --mode streaming must be {args.PIPE}, or none for sound devices. "
             f"Received: {' '.join(options.inputs)}"
         )
     if bool(options.inputs) != bool(options.raw_format):
-        raise UsageError(f"The input {PIPE} and --raw_format must be given together")
-    if options.inputs and (options.duration is not None or options.channels != 1):
-        raise UsageError(
-            "`duration` and `channels` are for sound devices; the channels of a pipe are those of "
-            f"--raw_format. Received: {options.raw_format}"
-        )
-    if not 0 < options.block_ms <= LONGEST_BLOCK_MS:
-        raise UsageError(
-            f"`block_ms` must be above 0, up to {LONGEST_BLOCK_MS}. Received: {options.block_ms:g}"
-        )
-    if options.level_dbfs is not None and not -100 <= options.level_dbfs <= 0:
-        raise UsageError(f"`level_dbfs` must be in -100..0. Received: {options.level_dbfs:g}")
-    if options.threads is not None and options.threads < 1:
-        raise UsageError(f"`threads` must be 1 or more. Received: {options.threads}")
-    check_channels(options.channels)
+        raise UsageError(f"The input {args.PIPE} and --raw_format must be given together")
 
 
 def denoise_pipe(options: argparse.Namespace) -> None:

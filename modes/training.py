@@ -69,8 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse what no training can use, and names that would lead out of the folders."""
-    training_data.check(options)
+    """Refuse names that would lead out of the folders."""
     name = options.name_model
     if name in ("", ".", "..") or Path(name).name != name:
         raise UsageError(f"`name_model` must be the name of a file. Received: {name}")

@@ -24,25 +24,15 @@ import model_base
 import search
 import training_data
 import trial_figures
-from errors import UsageError
 from model_base import DenoisingHyperModel
 
 BEST = "best_hyperparameters.json"
 TABLE = "trials.csv"
 PICTURE = "trials.png"
-# Options of training that trials, each new and of its own length, cannot take.
-NOT_SEARCHED = {
-    "schedule": "constant",
-    "training_from_scratch": True,
-    "save_optimizer": False,
-    "evaluate_every": 0,
-    "backup_every": None,
-}
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the trials, show each as it ends, and keep the best one's hyper-parameters."""
-    check(options)
     logging.getLogger("absl").setLevel(logging.ERROR)
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy("mixed_float16" if options.mixed_precision else "float32")
@@ -75,16 +65,6 @@ def run(options: argparse.Namespace) -> int:
     if not search.is_worker():
         report(tuner, hyper_model, folder, options)
     return 0
-
-
-def check(options: argparse.Namespace) -> None:
-    """Refuse what no search can use."""
-    training_data.check(options)
-    if options.max_trials < 1:
-        raise UsageError(f"`max_trials` must be at least 1. Received: {options.max_trials}")
-    for name, only in NOT_SEARCHED.items():
-        if getattr(options, name) != only:
-            raise UsageError(f"`{name}` is for --mode training. Received: {getattr(options, name)}")
 
 
 def identity(

@@ -378,7 +378,7 @@ def test_pages_of_other_sites_get_nothing(address):
 
 
 def test_the_server_is_for_this_machine_unless_told_otherwise(run_main, address):
-    assert "default: 127.0.0.1" in run_main("--help").out.replace("\n", " ")
+    assert "default: 127.0.0.1" in " ".join(run_main("--mode", "app", "--help").out.split())
     assert urllib.parse.urlsplit(address).hostname == "127.0.0.1"
 
 

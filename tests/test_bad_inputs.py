@@ -369,19 +369,19 @@ class TestALeadingDash:
 
 
 OPTIONS = {
-    "--strength=1.5": "`strength` must be in 0..1. Received: 1.5",
-    "--strength=nan": "`strength` must be in 0..1",
-    "--strength=much": "`--strength` must be a number. Received: much",
-    "--max_attenuation_db=-3": "`max_attenuation_db` must be zero or more decibels",
-    "--max_attenuation_db=inf": "`max_attenuation_db` must be zero or more decibels",
-    "--jobs=0": "`jobs` must be 1 or more. Received: 0",
-    "--threads=-1": "`threads` must be 1 or more. Received: -1",
-    "--normalise_lufs=3": "`normalise_lufs` must be in -70..0. Received: 3",
-    "--start=soon": "seconds, min:s or h:min:s wanted. Received: soon",
-    "--start=-1": "seconds, min:s or h:min:s wanted. Received: -1",
-    "--start=1:2:3:4": "seconds, min:s or h:min:s wanted",
+    "--strength=1.5": "`--strength` must be a number from 0 to 1. Received: 1.5",
+    "--strength=nan": "`--strength` must be a number from 0 to 1",
+    "--strength=much": "`--strength` must be a number from 0 to 1. Received: much",
+    "--max_attenuation_db=-3": "`--max_attenuation_db` must be a number of at least 0",
+    "--max_attenuation_db=inf": "`--max_attenuation_db` must be a number of at least 0",
+    "--jobs=0": "`--jobs` must be a whole number of at least 1. Received: 0",
+    "--threads=-1": "`--threads` must be a whole number of at least 1. Received: -1",
+    "--normalise_lufs=3": "`--normalise_lufs` must be a number from -70 to 0. Received: 3",
+    "--start=soon": "`--start` must be seconds, min:s or h:min:s. Received: soon",
+    "--start=-1": "`--start` must be seconds, min:s or h:min:s. Received: -1",
+    "--start=1:2:3:4": "`--start` must be seconds, min:s or h:min:s",
     "--end=0": "`end` must be after `start`",
-    "--suffix=/x": "`suffix` must be part of a name",
+    "--suffix=/x": "`--suffix` must be part of a name",
     "--format=wma": "`--format` must be one of .*flac.* Received: wma",
     "--runtime=abacus": "`--runtime` must be one of .*onnx.* Received: abacus",
     "--raw_format=s16": "`raw_format` must be TYPE,RATE",
@@ -668,7 +668,7 @@ class TestPipes:
     @pytest.mark.parametrize("option", ["--dir_save_prediction=o", "--audio_output_prediction=o"])
     def test_a_pipe_has_no_files(self, option, run_main, tmp_path):
         outcome = run_main("-", option)
-        check_refusal(outcome, "The input - goes to standard output", tmp_path / "out", code=2)
+        check_refusal(outcome, "only has an effect without the input -", tmp_path / "out", code=2)
 
     def test_no_pipe_at_all(self, run_main, tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "stdin", None)

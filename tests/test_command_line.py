@@ -5,7 +5,6 @@ import sys
 import pytest
 
 import args
-import main
 import registry
 
 HEAVY = (
@@ -45,29 +44,105 @@ def test_help_imports_nothing_heavy():
     assert not set(HEAVY) & set(imported)
 
 
-def test_help_names_every_mode_and_gives_every_option_a_line(run_main):
+def test_help_shows_the_modes_and_the_common_options_on_one_screen(run_main):
     outcome = run_main("--help")
     assert outcome.code == 0
-    assert all(mode in outcome.out for mode in registry.MODES)
+    assert len(outcome.out.splitlines()) < 60
+    for mode in registry.MODES:
+        assert re.search(rf"^  {mode} .*{args.MODES[mode].summary[:20]}", outcome.out, re.MULTILINE)
+    assert "--weights_folder" in outcome.out
+    assert "--epochs" not in outcome.out
 
 
-@pytest.mark.parametrize("mode", registry.MODES)
-def test_the_docstring_of_main_lists_the_mode(mode):
-    assert mode in main.__doc__
+def test_the_modes_of_the_registry_have_options():
+    assert args.MODES.keys() == registry.MODES.keys()
+
+
+def test_an_option_is_declared_once():
+    groups = {id(group): group for mode in args.MODES.values() for group in mode.groups}
+    names = [option.name for group in groups.values() for option in group.options]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("mode", args.MODES)
+class TestEveryMode:
+    def test_help_shows_its_options_and_no_others(self, mode, run_main):
+        outcome = run_main("--mode", mode, "--help")
+        assert outcome.code == 0
+        shown = set(re.findall(r"^  --(?!no-)(\w+)", outcome.out, re.MULTILINE))
+        assert shown == args.MODES[mode].options.keys()
+        assert ("[INPUT ...]" in outcome.out) == bool(args.MODES[mode].inputs)
+
+    def test_its_defaults_are_as_declared(self, mode):
+        options = vars(args.parse(["--mode", mode]))
+        assert options.pop("mode") == mode
+        if args.MODES[mode].inputs:
+            assert options.pop("inputs") == []
+        named = options.pop("name_model", None)
+        assert named == {"training": "model_unet"}.get(mode, named and args.DEFAULT_NETWORK)
+        declared = {name: option.default for name, option in args.MODES[mode].options.items()}
+        declared.pop("name_model", None)
+        assert options == declared
+
+    def test_an_option_of_other_modes_is_refused_by_their_names(self, mode, run_main):
+        others = {name for other in args.MODES.values() for name in other.options}
+        for name in sorted(others - args.MODES[mode].options.keys()):
+            outcome = run_main("--mode", mode, f"--{name}", "1")
+            assert outcome.code == 2
+            has_it = re.match(
+                rf"error: `--{name}` is an option of (.*)\. Received: --mode {mode}\n$", outcome.err
+            )
+            named = re.findall(r"--mode (\w+)", has_it[1])
+            assert named == [m for m in args.MODES if name in args.MODES[m].options]
+
+    def test_a_number_that_is_not_allowed_is_refused(self, mode, run_main):
+        limited = [o for o in args.MODES[mode].options.values() if o.kind.metavar in ("N", "X")]
+        for option in limited:
+            outcome = run_main(
+                "--mode", mode, *[f"--{option.name}", *["many"] * (option.count or 1)]
+            )
+            assert outcome.code == 2
+            assert re.match(
+                rf"error: `--{option.name}` must be a (whole )?number.*\. Received: many\n$",
+                outcome.err,
+            )
+
+    def test_inputs_are_refused_where_there_are_none(self, mode, run_main):
+        if not args.MODES[mode].inputs:
+            outcome = run_main("--mode", mode, "a.wav", "b.wav")
+            assert outcome.code == 2
+            sentence = f"error: --mode {mode} takes no inputs. Received: a.wav b.wav\n"
+            assert outcome.err == sentence
+
+
+TRAINING = ("--mode", "training")
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--mode", "sing"], "error: `--mode` must be one of .*prediction.*Received: sing"),
-        (["--model", "bert"], "error: `--model` must be one of .*unet.*Received: bert"),
-        (["--epochs", "many"], "error: `--epochs` must be a whole number. Received: many"),
-        (["--snr_min", "low"], "error: `--snr_min` must be a number. Received: low"),
-        (["--epochs"], "error: `--epochs` must be followed by a value"),
-        (["--noise_level", "1"], "error: `--noise_level` must be followed by 2 values"),
-        (["--resume=yes"], "error: `--resume` takes no value. Received: yes"),
-        (["--epoch", "3"], "error: No option is called `--epoch`: did you mean --epochs"),
+        (["--mode"], "error: `--mode` must be followed by a value"),
+        ([*TRAINING, "--model", "bert"], "error: `--model` must be one of .*unet.*Received: bert"),
+        (
+            [*TRAINING, "--epochs", "0"],
+            "error: `--epochs` must be a whole number of at least 1. Received: 0",
+        ),
+        (["--strength", "2"], "error: `--strength` must be a number from 0 to 1. Received: 2"),
+        ([*TRAINING, "--learning_rate", "nan"], "error: `--learning_rate` must be a number above"),
+        ([*TRAINING, "--epochs"], "error: `--epochs` must be followed by a value"),
+        (["--audio_input_prediction"], "error: .* must be followed by one or more values"),
+        (
+            ["--mode", "data_creation", "--noise_level", "1"],
+            "error: `--noise_level` must be followed by 2 values",
+        ),
+        ([*TRAINING, "--resume=it's"], r"error: `--resume` takes no value\. Received: it"),
+        (
+            [*TRAINING, "--epoch", "3"],
+            "error: No option is called `--epoch`: did you mean --epochs",
+        ),
         (["--qqqq"], "error: No option is called `--qqqq`: see --help"),
+        (["--no-resume"], "error: `--no-resume` is an option of --mode training and --mode tuning"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, sentence, run_main):
@@ -78,10 +153,45 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, sentence, run_main
     assert re.match(sentence, outcome.err)
 
 
+@pytest.mark.parametrize(
+    ("mode", "arguments", "sentence"),
+    [
+        ("training", ["--mix_n_rooms=3"], "`--mix_n_rooms`.* with --data dynamic. .*--data stored"),
+        ("training", ["--voice_dir=a"], "`--voice_dir`.* with --data dynamic. .*--data stored"),
+        ("tuning", ["--data=dynamic", "--max_windows=3"], "`--max_windows`.* with --data stored"),
+        (
+            "training",
+            ["--evaluate_mixtures=3"],
+            "with --evaluate_every. Received: no --evaluate_every",
+        ),
+        (
+            "data_creation",
+            ["--clean_dir=a", "--noisy_dir=b", "--snr_min=0"],
+            "`--snr_min`.* without --clean_dir. Received: --clean_dir a",
+        ),
+        (
+            "data_creation",
+            ["--noise_level", "0", "1", "--snr_max=9"],
+            "`--snr_max`.* without --noise_level. Received: --noise_level 0.0 1.0",
+        ),
+        ("data_creation", ["--voice_level", "0", "1"], "with --noise_level"),
+        ("prediction", ["-", "--recursive"], "`--recursive`.* without the input -. Received: -"),
+        ("streaming", ["-", "--input_device=1"], "`--input_device`.* without the input -"),
+        ("export", ["--models=all", "--name_model=a"], "`--name_model`.* without --models"),
+    ],
+)
+def test_an_option_without_effect_is_refused(mode, arguments, sentence, run_main):
+    outcome = run_main("--mode", mode, *arguments)
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert "only has an effect" in outcome.err
+    assert re.search(sentence, outcome.err)
+
+
 def test_inputs_and_options_come_in_any_order():
-    options = args.parse(["a.wav", "--seed", "3", "b c.wav", "-", "--", "-d.wav", "--seed"])
+    options = args.parse(["a.wav", "--jobs", "3", "b c.wav", "-", "--", "-d.wav", "--seed"])
     assert options.inputs == ["a.wav", "b c.wav", "-", "-d.wav", "--seed"]
-    assert options.seed == 3
+    assert options.jobs == 3
 
 
 def test_defaults_do_not_depend_on_the_current_folder(monkeypatch, tmp_path):

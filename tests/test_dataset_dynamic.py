@@ -28,6 +28,7 @@ def folder(tmp_path_factory):
 def options_for(folder, *more):
     return args.parse(
         [
+            "--mode=training",
             "--data=dynamic",
             f"--voice_dir={folder}/train/voice",
             f"--noise_dir={folder}/train/noise",
@@ -100,7 +101,13 @@ def test_validation_never_hears_training_recordings(folder):
 def test_validation_folders_within_those_of_training_are_left_out_there(folder):
     options = args.parse(
         [
-            *("--data=dynamic", f"--cache_dir={folder}/cache", "--workers=1", "--mix_n_rooms=2"),
+            *(
+                "--mode=training",
+                "--data=dynamic",
+                f"--cache_dir={folder}/cache",
+                "--workers=1",
+                "--mix_n_rooms=2",
+            ),
             *(f"--voice_dir={folder}", f"--noise_dir={folder}"),
             *validation_folders(folder),
         ]
@@ -130,4 +137,4 @@ def test_numbers_that_no_training_can_use_are_refused(folder, option, name):
 
 def test_folders_are_needed():
     with pytest.raises(UsageError, match="voice_dir"):
-        dataset_dynamic.open_mixers(args.parse(["--data=dynamic"]), AUDIO)
+        dataset_dynamic.open_mixers(args.parse(["--mode=training", "--data=dynamic"]), AUDIO)

@@ -35,7 +35,8 @@ def test_links_lead_somewhere(page):
 
 
 def test_named_options_exist(run_main):
-    known = set(re.findall(r"--[a-z_]+", run_main("--help").out))
+    pages = [run_main("--mode", mode, "--help").out for mode in registry.MODES]
+    known = set(re.findall(r"--[a-z_]+", "".join(pages)))
     named = {option for option in re.findall(r"`(--[a-z_]+)", README) if not option.endswith("_")}
     assert len(named) > 10
     assert named <= known

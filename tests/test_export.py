@@ -86,8 +86,9 @@ def exported(weights, tmp_path_factory):
 
 
 def export(run_main, weights, folder, *options):
-    network = ["--weights_folder", weights, "--name_model", "unet", "--export_dir", folder]
-    return run_main("--mode", "export", *network, *options)
+    network = [] if {"--models", "--name_model"} & {*options} else ["--name_model", "unet"]
+    folders = ["--weights_folder", weights, "--export_dir", folder]
+    return run_main("--mode", "export", *network, *folders, *options)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -192,7 +193,7 @@ def test_what_is_no_sound_is_not_like_any(rng, got):
 @pytest.mark.parametrize(
     ("options", "code", "sentence"),
     [
-        (["--formats", "onnx,tflite"], 2, "`formats` must be one of int8, litert, onnx"),
+        (["--formats", "onnx,tflite"], 2, "`--formats` must be one of onnx, int8, litert"),
         (["--formats", ","], 2, "`formats` must name some of onnx, int8"),
         (["--models", "missing"], 1, "No network at"),
         (["--export_dir", "{weights}"], 2, "`export_dir` must not be `weights_folder`"),
