@@ -36,6 +36,7 @@ def test_links_lead_somewhere(page):
 
 def test_named_options_exist(run_main):
     pages = [run_main("--mode", mode, "--help").out for mode in registry.MODES]
+    pages.append(run_main("--help").out)
     known = set(re.findall(r"--[a-z_]+", "".join(pages)))
     named = {option for option in re.findall(r"`(--[a-z_]+)", README) if not option.endswith("_")}
     assert len(named) > 10
