@@ -82,6 +82,23 @@ def audio_config(options: argparse.Namespace, default: AudioConfig | None = None
     )
 
 
+def preparation_values(options: argparse.Namespace) -> dict[str, Any]:
+    """How recordings are decoded and parted, by the names of the fields of `Preparation`."""
+    names = (
+        *("cache_dir", "seed", "validation_split", "split_noises_by", "noise_classes"),
+        *("min_duration", "workers"),
+    )
+    return {name: getattr(options, name) for name in names}
+
+
+def recipe_values(options: argparse.Namespace) -> dict[str, Any]:
+    """The values of the `--mix_...` options by the names of the fields of `MixingConfig`."""
+    values = {field.name: getattr(options, f"mix_{field.name}") for field in MixingConfig.options()}
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+
+
 def _read_seconds(text: str) -> float:
     """A place in a recording, in seconds, written as seconds, min:s or h:min:s."""
     parts = text.split(":")
@@ -191,20 +208,22 @@ AUDIO = Group(
 SOURCES = Group(
     "voices and noises",
     (
-        Option("voice_dir", PATH, None, "folder of clean voices"),
-        Option("noise_dir", PATH, None, "folder of noises"),
+        Option("voice_dir", PATH, None, "folders or packs of clean voices", count="+"),
+        Option("noise_dir", PATH, None, "folders or packs of noises", count="+"),
         Option(
             "voice_dir_validation",
             PATH,
             None,
-            "folder of voices to validate with; by default a part of --voice_dir",
+            "folders of voices to validate with; by default a part of --voice_dir",
+            count="+",
             only=(MIXED,),
         ),
         Option(
             "noise_dir_validation",
             PATH,
             None,
-            "folder of noises to validate with; by default a part of --noise_dir",
+            "folders of noises to validate with; by default a part of --noise_dir",
+            count="+",
             only=(MIXED,),
         ),
         Option(
@@ -214,6 +233,14 @@ SOURCES = Group(
             "classes of noise to use, separated by commas; by default all of them",
             only=(MIXED,),
         ),
+        Option(
+            "split_noises_by",
+            choice(("file", "class")),
+            "file",
+            "what of the noises must not be in two splits",
+            only=(MIXED,),
+        ),
+        Option("min_duration", number(0), 0.0, "leave out recordings shorter than this, s"),
         Option(
             "validation_split",
             number(above=0, below=1),
@@ -230,8 +257,20 @@ SOURCES = Group(
 PAIRS = Group(
     "recorded pairs",
     (
-        Option("clean_dir", PATH, None, "folder of clean recordings"),
-        Option("noisy_dir", PATH, None, "folder of noisy recordings of the same names"),
+        Option(
+            "clean_dir",
+            PATH,
+            None,
+            "folder of clean recordings; several of them in --mode data_creation",
+            count="+",
+        ),
+        Option(
+            "noisy_dir",
+            PATH,
+            None,
+            "as many folders of noisy recordings of the same names",
+            count="+",
+        ),
     ),
 )
 SEED = Group("reproducibility", (Option("seed", whole(0), 0, "seed of everything that is random"),))
@@ -273,7 +312,14 @@ WINDOW_CREATION = Group(
             "windows of noises begin at multiples of this, samples",
             only=(MIXED,),
         ),
-        Option("min_duration", number(0), 0.0, "leave out recordings shorter than this, s"),
+        Option(
+            "test_split",
+            number(0, below=1),
+            0.0,
+            "share of the recordings and of the windows that is for tests alone; their mixtures "
+            "are in the folders test/clean and test/noisy of --path_save_sound, for --mode "
+            "evaluation",
+        ),
         Option("save_phase", SWITCH, False, "store the phases, too"),
     ),
 )
@@ -508,7 +554,7 @@ MIXTURES = Group(
 )
 MIXING = Group(
     "mixing",
-    tuple(_mixing_option(field) for field in dataclasses.fields(MixingConfig)),
+    tuple(_mixing_option(field) for field in MixingConfig.options()),
     only=(DYNAMIC,),
 )
 

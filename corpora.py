@@ -1,85 +1,159 @@
-"""The recordings of a data set, parted into training and validation before anything is mixed.
+"""Folders, packs or recorded pairs as pools of recordings, parted before anything is mixed.
 
-Two kinds of corpus: voices and noises that are mixed, or pairs of a clean and a noisy recording
-with the same name.
+Stored windows and mixtures on the fly are drawn from what this module opens, so that both find,
+group, decode and part recordings alike.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
+import audio_pack
 import data_tools
+import pairs as pairing
 import sources
-from errors import UserError
+from errors import UsageError, UserError
+from pairs import Pair
 from sources import AudioPool, Recording
-from window_sources import Grid, MixedWindows, MixingLaw, PairedWindows, WindowSource
 
+SPLITS = ("train", "validation", "test")
 LONGEST_TRIM_S = 0.05
+Folders = Sequence[Path]
 
 
 @dataclasses.dataclass(frozen=True)
-class Corpus:
-    """What a data set is drawn from.
+class Preparation:
+    """How recordings are decoded and parted.
 
     Args:
-        pools: recordings by what they are.
-        train, validation: windows of each split.
-        left_out: a sentence for each file that cannot be used.
-        remarks: a sentence for each file that is used otherwise than it is.
+        sample_rate: of the pools, Hz.
+        cache_dir: folder of pools and of unpacked packs.
+        seed: of the split.
+        validation_split: share of the audio for validation.
+        test_split: share of the audio that neither training nor validation may use; 0 for none.
+        split_noises_by: what of the noises must not be in two splits, `file` or `class`.
+        noise_classes: keep only these classes of noise; all by default.
+        min_duration: leave out shorter recordings, s.
+        workers: processes that decode.
     """
 
-    pools: dict[str, AudioPool]
-    train: WindowSource
-    validation: WindowSource
-    left_out: list[str]
-    remarks: list[str] = dataclasses.field(default_factory=list)
+    sample_rate: int
+    cache_dir: Path
+    seed: int = 0
+    validation_split: float = 0.1
+    test_split: float = 0.0
+    split_noises_by: str = "file"
+    noise_classes: Sequence[str] | None = None
+    min_duration: float = 0.0
+    workers: int = 1
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits that there are."""
+        return SPLITS if self.test_split else SPLITS[:2]
 
 
-def open_mixed(options: argparse.Namespace, sample_rate: int, law: MixingLaw, grid: Grid) -> Corpus:
-    """Voices and noises, at a sample rate.
+@dataclasses.dataclass(frozen=True)
+class SplitPool:
+    """Recordings of one kind.
+
+    Args:
+        pool: the recordings.
+        indices: by the name of a split, which of them belong to it.
+    """
+
+    pool: AudioPool
+    indices: dict[str, list[int]]
+
+
+def open_voices(
+    folders: Folders, preparation: Preparation, validation_folders: Folders = ()
+) -> SplitPool:
+    """Voices, of which no speaker is in two splits.
+
+    Args:
+        folders: folders or packs of voices.
+        preparation: how they are decoded and parted.
+        validation_folders: what to validate with; by default a part of `folders`.
 
     Raises:
-        UserError: there are not enough recordings for two splits.
+        UserError: a folder is missing, or there are not enough recordings.
     """
-    voices, voice_split = _open_kind(options, "voice", sample_rate)
-    noises, noise_split = _open_kind(options, "noise", sample_rate)
-    train, validation = (
-        MixedWindows(
-            voices, noises, voice_split[side], noise_split[side], law, grid, (options.seed, side)
-        )
-        for side in (0, 1)
+    return _open(sources.find_voices, _group, folders, validation_folders, preparation)
+
+
+def open_noises(
+    folders: Folders, preparation: Preparation, validation_folders: Folders = ()
+) -> SplitPool:
+    """Noises, of which no recording, or no class, is in two splits; see `open_voices`.
+
+    Raises:
+        UserError: a folder is missing, or there are not enough recordings.
+        UsageError: a class of noise is not there.
+    """
+
+    def find(folder: Path) -> list[tuple[Path, str]]:
+        return sources.find_noises(folder, preparation.noise_classes)
+
+    key = _path if preparation.split_noises_by == "file" else _group
+    return _open(find, key, folders, validation_folders, preparation)
+
+
+def _open(
+    find: Callable[[Path], list[tuple[Path, str]]],
+    key: Callable[[Recording], Any],
+    folders: Folders,
+    validation_folders: Folders,
+    preparation: Preparation,
+) -> SplitPool:
+    """Recordings of one kind."""
+    files, held_out = (
+        _find(find, some, preparation.cache_dir) for some in (folders, validation_folders)
     )
-    left_out = [reason for pool in (voices, noises) for _, reason in pool.bad]
-    return Corpus({"voice": voices, "noise": noises}, train, validation, left_out)
-
-
-def _open_kind(
-    options: argparse.Namespace, kind: str, sample_rate: int
-) -> tuple[AudioPool, tuple[list[int], list[int]]]:
-    """Recordings of `voice` or `noise`, and which of them are for training and validation."""
-    files = _find(options, kind, getattr(options, f"{kind}_dir"))
-    folder = getattr(options, f"{kind}_dir_validation")
-    held_out = _find(options, kind, folder) if folder else []
     held_out_paths = {path.resolve() for path, _ in held_out}
     files = [file for file in files if file[0].resolve() not in held_out_paths] + held_out
-    pool = AudioPool.build(files, sample_rate, options.cache_dir, workers=options.workers)
-    usable = _long_enough(pool, options.min_duration)
-    if held_out:
-        return pool, _parted(pool, usable, held_out_paths)
-    return pool, _split(pool, usable, options, _speaker if kind == "voice" else _file)
+    pool = _pool(files, preparation)
+    usable = _long_enough(pool, preparation.min_duration)
+    if not validation_folders:
+        return SplitPool(pool, _parted(pool, usable, preparation, key))
+    sides: tuple[list[int], list[int]] = ([], [])
+    for index in usable:
+        sides[pool.recordings[index].path.resolve() in held_out_paths].append(index)
+    if not all(sides):
+        raise UserError(
+            "Training and validation both need usable recordings. Received: "
+            f"{len(sides[0])} to train, {len(sides[1])} to validate"
+        )
+    indices = dict(zip(SPLITS, sides, strict=False))
+    if preparation.test_split:
+        indices["train"], indices["test"] = _part(
+            pool, sides[0], preparation.test_split, preparation.seed, key
+        )
+    return SplitPool(pool, indices)
 
 
-def _find(options: argparse.Namespace, kind: str, folder: Path) -> list[tuple[Path, str]]:
-    """Recordings of `voice` or `noise` below a folder, with their groups."""
-    if kind == "voice":
-        return sources.find_voices(folder)
-    return sources.find_noises(folder, options.noise_classes)
+def _find(
+    find: Callable[[Path], list[tuple[Path, str]]], folders: Folders, cache_dir: Path
+) -> list[tuple[Path, str]]:
+    """Recordings below all of some folders or packs with their groups, each recording once."""
+    found: dict[Path, tuple[Path, str]] = {}
+    for folder in folders:
+        for path, group in find(audio_pack.as_folder(folder, cache_dir)):
+            # A link is a recording of its own; a folder given twice is not.
+            found.setdefault(path.absolute(), (path, group))
+    return list(found.values())
+
+
+def _pool(files: sources.GroupedFiles, preparation: Preparation) -> AudioPool:
+    """The pool of some files."""
+    return AudioPool.build(
+        files, preparation.sample_rate, preparation.cache_dir, workers=preparation.workers
+    )
 
 
 def _long_enough(pool: AudioPool, min_duration: float) -> list[int]:
@@ -94,108 +168,111 @@ def _long_enough(pool: AudioPool, min_duration: float) -> list[int]:
 
 
 def _parted(
-    pool: AudioPool, usable: Sequence[int], held_out: Collection[Path]
-) -> tuple[list[int], list[int]]:
-    """Usable recordings outside and inside of the folder of validation."""
-    sides: tuple[list[int], list[int]] = ([], [])
-    for index in usable:
-        sides[pool.recordings[index].path.resolve() in held_out].append(index)
-    if not all(sides):
-        raise UserError(
-            "Training and validation both need usable recordings. Received: "
-            f"{len(sides[0])} to train, {len(sides[1])} to validate"
-        )
-    return sides
+    pool: AudioPool,
+    usable: list[int],
+    preparation: Preparation,
+    key: Callable[[Recording], Any],
+) -> dict[str, list[int]]:
+    """Usable recordings by split."""
+    indices: dict[str, list[int]] = {}
+    share, test_share = preparation.validation_split, preparation.test_split
+    if test_share:
+        usable, indices["test"] = _part(pool, usable, test_share, preparation.seed, key)
+        share /= 1.0 - test_share
+    train, validation = _part(pool, usable, share, preparation.seed, key)
+    return {"train": train, "validation": validation} | indices
 
 
-def _split(
+def _part(
     pool: AudioPool,
     usable: Sequence[int],
-    options: argparse.Namespace,
+    share: float,
+    seed: int,
     key: Callable[[Recording], Any],
 ) -> tuple[list[int], list[int]]:
-    """Usable recordings parted at random."""
+    """Two parts of usable recordings, of which the second has a share of the audio."""
     recordings = [pool.recordings[index] for index in usable]
-    sides = sources.split(recordings, options.validation_split, options.seed, key)
-    train, validation = ([usable[place] for place in side] for side in sides)
-    return train, validation
+    first, second = (
+        [usable[place] for place in side] for side in sources.split(recordings, share, seed, key)
+    )
+    return first, second
 
 
-def _speaker(recording: Recording) -> str:
-    """What voices are parted by."""
+def _group(recording: Recording) -> str:
+    """The speaker or the class of a recording."""
     return recording.group
 
 
-def _file(recording: Recording) -> Path:
-    """What noises are parted by."""
+def _path(recording: Recording) -> Path:
+    """The file of a recording."""
     return recording.path
 
 
 @dataclasses.dataclass(frozen=True)
-class Pair:
-    """A clean and a noisy recording of one voice, and its speaker."""
+class SplitPairs:
+    """Recorded pairs of which no speaker is in two splits.
 
-    clean: Path
-    noisy: Path
-    speaker: str
+    Args:
+        clean, noisy: the recordings.
+        indices: by the name of a split, numbers of clean and noisy recordings that belong together.
+        left_out: a sentence for each file that cannot be used.
+        remarks: a sentence for each file that is used otherwise than it is.
+    """
+
+    clean: AudioPool
+    noisy: AudioPool
+    indices: dict[str, list[tuple[int, int]]]
+    left_out: list[str]
+    remarks: list[str]
 
 
-def open_paired(options: argparse.Namespace, sample_rate: int, grid: Grid) -> Corpus:
-    """Pairs of recordings that have the same name in two folders, at a sample rate.
+def open_pairs(clean_dirs: Folders, noisy_dirs: Folders, preparation: Preparation) -> SplitPairs:
+    """Pairs of recordings that have the same name in two folders, or in the nth of each list.
 
     Raises:
-        UserError: the folders share no names, or there are not enough pairs for two splits.
+        UserError: the folders share no names, or there are not enough pairs.
+        UsageError: there is not one folder of noisy recordings for each of clean ones.
     """
-    pairs, left_out = find_pairs(options.clean_dir, options.noisy_dir)
+    if len(clean_dirs) != len(noisy_dirs):
+        raise UsageError(
+            "Folders of clean and noisy recordings must come in pairs. Received: "
+            f"{len(clean_dirs)} of clean ones and {len(noisy_dirs)} of noisy ones"
+        )
+    pairs: list[Pair] = []
+    speakers: dict[Path, str] = {}
+    left_out: list[str] = []
+    for folders in zip(clean_dirs, noisy_dirs, strict=True):
+        clean_dir, noisy_dir = (
+            audio_pack.as_folder(folder, preparation.cache_dir) for folder in folders
+        )
+        found, alone = pairing.common_pairs(clean_dir, noisy_dir)
+        speakers |= dict(sources.find_voices(clean_dir))
+        pairs += found
+        left_out += alone
     clean, noisy = (
-        AudioPool.build(files, sample_rate, options.cache_dir, workers=options.workers)
+        _pool(files, preparation)
         for files in (
-            [(pair.clean, pair.speaker) for pair in pairs],
-            [(pair.noisy, pair.speaker) for pair in pairs],
+            [(pair.clean, speakers[pair.clean]) for pair in pairs],
+            [(pair.noisy, speakers[pair.clean]) for pair in pairs],
         )
     )
-    left_out += [reason for pool in (clean, noisy) for _, reason in pool.bad]
+    left_out += reasons_of((clean, noisy))
     matched, remarks, refused = match(pairs, clean, noisy)
     left_out += refused
     if not matched:
         raise UserError(f"None of the {len(pairs)} pairs can be used: {left_out[-1]}")
-    usable = [number for number in _long_enough(clean, options.min_duration) if number in matched]
-    train, validation = (
-        PairedWindows(clean, noisy, [(i, matched[i]) for i in side], grid, (options.seed, number))
-        for number, side in enumerate(_split(clean, usable, options, _speaker))
-    )
-    return Corpus({"clean": clean, "noisy": noisy}, train, validation, left_out, remarks)
+    long = _long_enough(clean, preparation.min_duration)
+    usable = [number for number in long if number in matched]
+    indices = {
+        name: [(index, matched[index]) for index in side]
+        for name, side in _parted(clean, usable, preparation, _group).items()
+    }
+    return SplitPairs(clean, noisy, indices, left_out, remarks)
 
 
-def find_pairs(clean_dir: Path, noisy_dir: Path) -> tuple[list[Pair], list[str]]:
-    """Recordings with the same name, whatever their suffixes, and a sentence for each other one.
-
-    Raises:
-        UserError: a folder is missing, or the two share no names.
-    """
-    left_out: list[str] = []
-    clean, noisy = (_by_name(folder, left_out) for folder in (clean_dir, noisy_dir))
-    names = sorted(clean.keys() & noisy.keys())
-    if not names:
-        raise UserError(f"No recording has the same name in {clean_dir} and {noisy_dir}")
-    alone = [clean[name][0] for name in sorted(clean.keys() - noisy.keys())]
-    alone += [noisy[name][0] for name in sorted(noisy.keys() - clean.keys())]
-    left_out += [f"No recording of the same name to pair with {path}" for path in alone]
-    return [Pair(clean[n][0], noisy[n][0], clean[n][1]) for n in names], left_out
-
-
-def _by_name(folder: Path, left_out: list[str]) -> dict[str, tuple[Path, str]]:
-    """Recordings with their speakers by what they share with their pairs: the name in the folder.
-
-    A sentence for each of several recordings of one name but the first goes to `left_out`.
-    """
-    found: dict[str, tuple[Path, str]] = {}
-    for path, speaker in sources.find_voices(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        first, _ = found.setdefault(name, (path, speaker))
-        if first != path:
-            left_out.append(f"{path} has the name of {first}")
-    return found
+def reasons_of(pools: Iterable[AudioPool]) -> list[str]:
+    """A sentence for each file that pools could not take."""
+    return [reason for pool in pools for _, reason in pool.bad]
 
 
 def match(

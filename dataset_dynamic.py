@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-import audio_pack
-import sources
 from config import AudioConfig
-from errors import UsageError, UserError
+from corpora import SplitPool
 from features import Features
 from mixing import Mixer
 from mixing_config import MixingConfig
@@ -119,106 +115,73 @@ class FixedMixtures(keras.utils.PyDataset):
         return self.features.pair_of_waveforms(self.noisy[rows], self.clean[rows], self.audio)
 
 
+@dataclasses.dataclass(frozen=True)
+class MixtureSettings:
+    """How many mixtures there are, and who draws them.
+
+    Args:
+        batch_size: mixtures in a batch.
+        steps_per_epoch: batches in an epoch.
+        validation_mixtures: mixtures to validate on.
+        mixing_workers: processes that mix; 0 mixes in this one.
+        prefetch: batches that may be ready at once.
+    """
+
+    batch_size: int = 20
+    steps_per_epoch: int = 500
+    validation_mixtures: int = 512
+    mixing_workers: int = 1
+    prefetch: int = 8
+
+
 def open_mixtures(
-    options: argparse.Namespace, features: Features, audio: AudioConfig
+    voices: SplitPool,
+    noises: SplitPool,
+    features: Features,
+    audio: AudioConfig,
+    recipe: MixingConfig,
+    seed: int,
+    settings: MixtureSettings,
 ) -> tuple[DynamicMixtures, FixedMixtures]:
-    """Training and validation batches of `--data dynamic`.
+    """Training and validation batches of mixtures that are drawn on the fly.
 
     Raises:
-        UserError: a folder is missing or holds nothing that can be used.
-        UsageError: an option is missing or out of its range.
+        UserError: the recordings are at another rate.
     """
-    train, validation = open_mixers(options, audio)
+    train, validation = open_mixers(voices, noises, audio, recipe, seed)
     return (
         DynamicMixtures(
             train,
             features,
-            options.batch_size,
-            options.steps_per_epoch,
-            options.mixing_workers,
-            options.prefetch,
+            settings.batch_size,
+            settings.steps_per_epoch,
+            settings.mixing_workers,
+            settings.prefetch,
         ),
-        FixedMixtures(validation, features, options.batch_size, options.validation_mixtures),
+        FixedMixtures(validation, features, settings.batch_size, settings.validation_mixtures),
     )
 
 
-def open_mixers(options: argparse.Namespace, audio: AudioConfig) -> tuple[Mixer, Mixer]:
+def open_mixers(
+    voices: SplitPool, noises: SplitPool, audio: AudioConfig, recipe: MixingConfig, seed: int
+) -> tuple[Mixer, Mixer]:
     """The mixers of training and validation.
 
-    Validation mixtures are of the validation folders if given, and then the same for every seed;
-    else of voices and noises that training never uses.
+    The mixtures of validation are the same for every seed where the recordings are.
 
     Raises:
-        UserError: a folder is missing or holds nothing that can be used.
-        UsageError: an option is missing or out of its range.
+        UserError: the recordings are at another rate.
     """
-    config = mixing_config(options)
-    voices, voice_indices = _open_pools("voice", options, audio)
-    noises, noise_indices = _open_pools("noise", options, audio)
-    seeds = (options.seed, VALIDATION_SEED)
     train, validation = (
         Mixer(
-            voices[side],
-            noises[side],
+            voices.pool,
+            noises.pool,
             audio,
-            config,
-            seeds[side],
-            voice_indices[side],
-            noise_indices[side],
+            recipe,
+            seed_of_split,
+            voices.indices[split],
+            noises.indices[split],
         )
-        for side in (0, 1)
+        for split, seed_of_split in (("train", seed), ("validation", VALIDATION_SEED))
     )
     return train, validation
-
-
-def mixing_config(options: argparse.Namespace) -> MixingConfig:
-    """The recipe that the `--mix_...` options describe.
-
-    Raises:
-        UsageError: a value is out of its range.
-    """
-    values: dict[str, Any] = {}
-    for field in dataclasses.fields(MixingConfig):
-        value = getattr(options, f"mix_{field.name}")
-        values[field.name] = tuple(value) if isinstance(value, list) else value
-    return MixingConfig(**values)
-
-
-Pools = tuple[sources.AudioPool, sources.AudioPool]
-Indices = tuple[list[int] | None, list[int] | None]
-
-
-def _open_pools(
-    kind: str, options: argparse.Namespace, audio: AudioConfig
-) -> tuple[Pools, Indices]:
-    """Pools for training and validation, and which of their recordings each may use."""
-    folder: Path | None = getattr(options, f"{kind}_dir")
-    if folder is None:
-        raise UsageError(f"`{kind}_dir` is needed for --data dynamic. Received: none")
-    train = _pool_of(kind, folder, options, audio)
-    apart: Path | None = getattr(options, f"{kind}_dir_validation")
-    if apart is None:
-        sides = sources.split(train.recordings, options.validation_split, options.seed)
-        return (train, train), sides
-    validation = _pool_of(kind, apart, options, audio)
-    held_out = {recording.path for recording in validation.recordings}
-    rest = [i for i, recording in enumerate(train.recordings) if recording.path not in held_out]
-    if not rest:
-        raise UserError(f"All recordings of {folder} are in {apart}, none is left to train on")
-    return (train, validation), (rest, None)
-
-
-def _pool_of(
-    kind: str, folder: Path, options: argparse.Namespace, audio: AudioConfig
-) -> sources.AudioPool:
-    """The pool of one folder, or of a folder in a pack."""
-    folder = audio_pack.as_folder(folder, options.cache_dir)
-    if kind == "voice":
-        files = sources.find_voices(folder)
-    else:
-        files = sources.find_noises(folder, options.noise_classes)
-    pool = sources.AudioPool.build(
-        files, audio.sample_rate, options.cache_dir, workers=options.workers
-    )
-    sources.report_bad([pool])
-    return pool

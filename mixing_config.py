@@ -32,7 +32,10 @@ def _option(default: Any, help_text: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class MixingConfig:
-    """The recipe of `mixing.Mixer`; each field's `help` metadata says what it is.
+    """The recipe of mixtures; each field's `help` metadata says what it is.
+
+    With `noise_factor`, voices and noises are multiplied by factors as they are, instead of being
+    brought to levels, as in V. Belz's Speech-enhancement; `window_sources.MixedWindows` knows it.
 
     Raises:
         UsageError: a probability is outside 0..1 or a range is upside down.
@@ -77,6 +80,29 @@ class MixingConfig:
     low_pass_hz: Range = _option((3000.0, 7500.0), "where those highs begin, Hz")
     codec_probability: float = _option(0.01, "share of mixtures that went through Vorbis or MP3")
     codec_compression: Range = _option((0.5, 1.0), "how much those compress: 0 least .. 1 most")
+    noise_factor: Range | None = None
+    voice_factor: Range = (1.0, 1.0)
+
+    @classmethod
+    def plain(cls, **values: Any) -> MixingConfig:
+        """A recipe of one voice and one recorded noise at levels, and of nothing else.
+
+        Args:
+            values: fields to set; without them, the ratio is -5..15 dB and the level of the voice
+                -35..-15 dBFS.
+        """
+        never = {
+            field.name: 0.0
+            for field in dataclasses.fields(cls)
+            if field.name.endswith("_probability")
+        }
+        levels: dict[str, Any] = {"snr_db": (-5.0, 15.0), "level_dbfs": (-35.0, -15.0)}
+        return cls(**never | levels | values)
+
+    @classmethod
+    def options(cls) -> list[dataclasses.Field[Any]]:
+        """The fields that are options of the command line."""
+        return [field for field in dataclasses.fields(cls) if "help" in field.metadata]
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -1,4 +1,4 @@
-"""Pairs of a clean and a noisy recording to score on, and what is known about each of them.
+"""Pairs of a clean and a noisy recording to learn from or to score on, and what is known of each.
 
 Two folders hold recordings of the same names, whatever the suffixes. All that can be told from
 names and headers is checked before any of them is scored.
@@ -26,7 +26,7 @@ LONGEST_SHIFT_S = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One thing to score.
+    """Two recordings of one voice.
 
     Args:
         name: path below the folders, without suffix.
@@ -72,17 +72,42 @@ def find_pairs(clean_dir: Path, noisy_dir: Path, enhanced_dirs: Sequence[Path] =
     ]
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Recordings below a folder by what the partners of a pair share.
+def common_pairs(clean_dir: Path, noisy_dir: Path) -> tuple[list[Pair], list[str]]:
+    """Pairs of the recordings that have a partner, and a sentence for each other one.
 
     Raises:
-        UserError: the folder is missing, or two recordings differ in the suffix only.
+        UserError: a folder is missing or empty, or the two share no names.
+    """
+    left_out: list[str] = []
+    clean, noisy = (_by_name(folder, left_out) for folder in (clean_dir, noisy_dir))
+    names = sorted(clean.keys() & noisy.keys())
+    if not names:
+        raise UserError(f"No recording has the same name in {clean_dir} and {noisy_dir}")
+    alone = [clean[name] for name in sorted(clean.keys() - noisy.keys())]
+    alone += [noisy[name] for name in sorted(noisy.keys() - clean.keys())]
+    left_out += [f"No recording of the same name to pair with {path}" for path in alone]
+    return [Pair(name, clean[name], noisy[name]) for name in names], left_out
+
+
+def _by_name(folder: Path, left_out: list[str] | None = None) -> dict[str, Path]:
+    """Recordings below a folder by what the partners of a pair share.
+
+    Args:
+        folder: where to look.
+        left_out: takes a sentence for each of several recordings of one name but the first.
+
+    Raises:
+        UserError: the folder is missing, or without `left_out`, two recordings differ in the
+            suffix only.
     """
     found: dict[str, Path] = {}
     for path in data_tools.find_audio_files(folder):
         other = found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
-        if other != path:
+        if other == path:
+            continue
+        if left_out is None:
             raise UserError(f"{other} and {path} have one name; leave one of them out")
+        left_out.append(f"{path} has the name of {other}")
     return found
 
 

@@ -7,10 +7,13 @@ import dataclasses
 from typing import Any
 
 import args
+import corpora
 import dataset
 import dataset_dynamic
 import registry
+import sources
 from config import AudioConfig
+from dataset_dynamic import MixtureSettings
 from errors import UsageError
 from features import Features
 from mixing_config import MixingConfig
@@ -21,8 +24,9 @@ DATA = {
     "stored": ("path_save_spectrogram", "max_windows", "max_validation_windows"),
     "dynamic": (
         *("voice_dir", "noise_dir", "voice_dir_validation", "noise_dir_validation"),
-        *("validation_split", "noise_classes", "steps_per_epoch", "validation_mixtures"),
-        *(f"mix_{field.name}" for field in dataclasses.fields(MixingConfig)),
+        *("validation_split", "noise_classes", "split_noises_by", "min_duration"),
+        *("steps_per_epoch", "validation_mixtures"),
+        *(f"mix_{field.name}" for field in MixingConfig.options()),
     ),
 }
 
@@ -62,7 +66,18 @@ def make_datasets(options: argparse.Namespace, hyper_model: DenoisingHyperModel)
     """
     check_loud_weight(options, hyper_model.features)
     if options.data == "dynamic":
-        return dataset_dynamic.open_mixtures(options, hyper_model.features, hyper_model.audio)
+        voices, noises = open_sources(options, hyper_model.audio.sample_rate)
+        return dataset_dynamic.open_mixtures(
+            voices,
+            noises,
+            hyper_model.features,
+            hyper_model.audio,
+            recipe_of(options),
+            options.seed,
+            MixtureSettings(
+                **{f.name: getattr(options, f.name) for f in dataclasses.fields(MixtureSettings)}
+            ),
+        )
     shared = (hyper_model.features, options.batch_size)
     folder = options.path_save_spectrogram
     return (
@@ -76,6 +91,34 @@ def make_datasets(options: argparse.Namespace, hyper_model: DenoisingHyperModel)
         ),
         dataset.StoredWindows(folder, "validation", *shared, limit=options.max_validation_windows),
     )
+
+
+def open_sources(
+    options: argparse.Namespace, sample_rate: int
+) -> tuple[corpora.SplitPool, corpora.SplitPool]:
+    """Voices and noises; what cannot be used of them is named on stderr.
+
+    Raises:
+        UserError: a folder is missing or holds nothing that can be used.
+        UsageError: an option is missing.
+    """
+    for name in ("voice_dir", "noise_dir"):
+        if getattr(options, name) is None:
+            raise UsageError(f"`{name}` is needed for --data dynamic. Received: none")
+    preparation = corpora.Preparation(sample_rate, **args.preparation_values(options))
+    voices = corpora.open_voices(options.voice_dir, preparation, options.voice_dir_validation or ())
+    noises = corpora.open_noises(options.noise_dir, preparation, options.noise_dir_validation or ())
+    sources.report_bad([voices.pool, noises.pool])
+    return voices, noises
+
+
+def recipe_of(options: argparse.Namespace) -> MixingConfig:
+    """The recipe that the `--mix_...` options describe.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+    return MixingConfig(**args.recipe_values(options))
 
 
 def check_loud_weight(options: argparse.Namespace, features: Features) -> None:

@@ -14,10 +14,8 @@ from typing import Protocol
 import numpy as np
 
 import data_tools
-from errors import UsageError
+from mixing_config import MixingConfig, Range
 from sources import AudioPool
-
-Range = tuple[float, float]
 
 LOWEST_RMS = 1e-10
 DRAWN_AT_ONCE = 64
@@ -46,59 +44,33 @@ class WindowSource(Protocol):
         them, factors of the samples, and levels. What only `read` can know is zero.
         """
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
+    def read(self, rows: np.ndarray, indices: range) -> np.ndarray:
         """The voices and then the noises that were chosen; `rows` is completed.
+
+        Args:
+            rows: what `choose` gave for the windows.
+            indices: of the windows.
 
         Returns:
             float32 (2, windows, frame_length); their sum is the noisy voice.
         """
 
 
-@dataclasses.dataclass(frozen=True)
-class MixingLaw:
-    """Levels of voice and noise in a mixture, each drawn uniformly from a range.
+def gains_of(
+    recipe: MixingConfig, chances: np.ndarray, voice_rms: np.ndarray, noise_rms: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Factors of voices and noises of these levels, (windows,), by two chances of each.
 
-    By default the voice recording is brought to a level and the noise to a signal-to-noise ratio
-    below it, both measured over the active frames of the whole recordings: a window in a pause of
-    the voice is a window of noise, as it is when a recording is denoised. With `noise_level`, the
-    samples are multiplied as they are, as in V. Belz's Speech-enhancement.
-
-    Args:
-        snr_db: level of the voice over the noise, dB.
-        level_dbfs: level of the voice, dB re full scale.
-        noise_level: factor of the noise; overrides `snr_db` and `level_dbfs`.
-        voice_level: factor of the voice, with `noise_level`.
-
-    Raises:
-        UsageError: a range is upside down or not finite, or a factor is negative.
+    The voice recording is brought to a level and the noise to a signal-to-noise ratio below it,
+    both measured over the active frames of the whole recordings: a window in a pause of the voice
+    is a window of noise, as it is when a recording is denoised.
     """
-
-    snr_db: Range = (-5.0, 15.0)
-    level_dbfs: Range = (-35.0, -15.0)
-    noise_level: Range | None = None
-    voice_level: Range = (1.0, 1.0)
-
-    def __post_init__(self) -> None:
-        for names, (low, high) in (
-            ("`snr_min` and `snr_max`", self.snr_db),
-            ("`level_min` and `level_max`", self.level_dbfs),
-            ("`noise_level`", self.noise_level or (0.0, 0.0)),
-            ("`voice_level`", self.voice_level),
-        ):
-            if not (np.isfinite([low, high]).all() and low <= high):
-                raise UsageError(f"{names} must rise from low to high. Received: {low} {high}")
-            if names.endswith("_level`") and low < 0:
-                raise UsageError(f"{names} must not be negative. Received: {low} {high}")
-
-    def gains(
-        self, chances: np.ndarray, voice_rms: np.ndarray, noise_rms: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Factors of voices and noises of these levels, (windows,), by two chances of each."""
-        if self.noise_level is not None:
-            return within(self.voice_level, chances[:, 0]), within(self.noise_level, chances[:, 1])
-        level_db = within(self.level_dbfs, chances[:, 0])
-        noise_db = level_db - within(self.snr_db, chances[:, 1])
-        return 10.0 ** (level_db / 20.0) / voice_rms, 10.0 ** (noise_db / 20.0) / noise_rms
+    if recipe.noise_factor is not None:
+        factors = recipe.voice_factor, recipe.noise_factor
+        return within(factors[0], chances[:, 0]), within(factors[1], chances[:, 1])
+    level_db = within(recipe.level_dbfs, chances[:, 0])
+    noise_db = level_db - within(recipe.snr_db, chances[:, 1])
+    return 10.0 ** (level_db / 20.0) / voice_rms, 10.0 ** (noise_db / 20.0) / noise_rms
 
 
 def chances_of(key: Sequence[int], indices: range) -> np.ndarray:
@@ -182,7 +154,7 @@ class MixedWindows:
         voices, noises: pools of recordings at one rate.
         voice_indices, noise_indices: the recordings to draw from. Voices are drawn by their
             length, noises all alike.
-        law: levels.
+        recipe: levels; nothing else of it has an effect.
         grid: length and places of windows.
         key: numbers that the draws depend on beside the index, the seed among them.
     """
@@ -193,13 +165,13 @@ class MixedWindows:
         noises: AudioPool,
         voice_indices: Sequence[int],
         noise_indices: Sequence[int],
-        law: MixingLaw,
+        recipe: MixingConfig,
         grid: Grid,
         key: Sequence[int],
     ) -> None:
         self.voices = voices
         self.noises = noises
-        self.law = law
+        self.recipe = recipe
         self.grid = grid
         self.key = tuple(key)
         self._voice_numbers = np.asarray(voice_indices)
@@ -218,12 +190,12 @@ class MixedWindows:
         rows["voice"] = voices = self._voice_numbers[places]
         rows["noise"] = noises = self._noise_numbers[below(len(self._noise_numbers), chances[:, 2])]
         rows["noise_start"] = self._noise_starts(self._noise_lengths[noises], chances[:, 3])
-        rows["voice_gain"], rows["noise_gain"] = self.law.gains(
-            chances[:, 4:6], self._voice_rms[voices], self._noise_rms[noises]
+        rows["voice_gain"], rows["noise_gain"] = gains_of(
+            self.recipe, chances[:, 4:6], self._voice_rms[voices], self._noise_rms[noises]
         )
         return rows
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
+    def read(self, rows: np.ndarray, indices: range) -> np.ndarray:
         """Voices and noises, see `WindowSource`; gains are lowered where the sum would clip."""
         length = self.grid.frame_length
         sounds = np.empty((2, len(rows), length), np.float32)
@@ -290,7 +262,7 @@ class PairedWindows:
         rows["voice_gain"] = rows["noise_gain"] = 1.0
         return rows
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
+    def read(self, rows: np.ndarray, indices: range) -> np.ndarray:
         """Voices and noises, see `WindowSource`; silence where the shorter recording ends."""
         length, rate = self.grid.frame_length, self.clean.sample_rate
         sounds = np.empty((2, len(rows), length), np.float32)

@@ -35,25 +35,30 @@ class DataSet:
 
     Args:
         audio: geometry.
-        n_train, n_validation: windows of each split, training first in the files.
-        train, validation: where their windows come from.
+        splits: windows of each split and where they come from, in the order of the files.
         spectrogram_folder, time_serie_folder: where the files go.
         save_phase: whether to store the phases.
     """
 
     audio: AudioConfig
-    n_train: int
-    n_validation: int
-    train: WindowSource
-    validation: WindowSource
+    splits: dict[str, tuple[int, WindowSource]]
     spectrogram_folder: Path
     time_serie_folder: Path
     save_phase: bool = False
 
     @property
     def n_windows(self) -> int:
-        """Windows of both splits."""
-        return self.n_train + self.n_validation
+        """Windows of all splits."""
+        return sum(count for count, _ in self.splits.values())
+
+    @cached_property
+    def ranges(self) -> dict[str, range]:
+        """Where the windows of each split are in the files."""
+        ranges, begin = {}, 0
+        for name, (count, _) in self.splits.items():
+            ranges[name] = range(begin, begin + count)
+            begin += count
+        return ranges
 
     @property
     def chunk_size(self) -> int:
@@ -83,11 +88,11 @@ class DataSet:
 
     @property
     def chunks(self) -> list[Chunk]:
-        """The pieces of work that it is made of; none is of both splits."""
+        """The pieces of work that it is made of; none is of two splits."""
         pieces = [
-            (first, min(first + self.chunk_size, end))
-            for begin, end in ((0, self.n_train), (self.n_train, self.n_windows))
-            for first in range(begin, end, self.chunk_size)
+            (first, min(first + self.chunk_size, windows.stop))
+            for windows in self.ranges.values()
+            for first in windows[:: self.chunk_size]
         ]
         return [Chunk(number, *piece) for number, piece in enumerate(pieces)]
 
@@ -103,12 +108,14 @@ class WindowWriter:
 
     def write(self, first: int, end: int) -> None:
         """Compute the windows of one split from `first` to `end`, a cacheful at a time."""
-        is_train = first < self.data_set.n_train
-        source = self.data_set.train if is_train else self.data_set.validation
-        offset = 0 if is_train else self.data_set.n_train
-        rows = source.choose(range(first - offset, end - offset))
+        split = next(name for name, of in self.data_set.ranges.items() if first in of)
+        _, source = self.data_set.splits[split]
+        offset = self.data_set.ranges[split].start
+        indices = range(first - offset, end - offset)
+        rows = source.choose(indices)
         for begin in range(0, len(rows), self.block_size):
-            sounds = source.read(rows[begin : begin + self.block_size])
+            block = slice(begin, begin + self.block_size)
+            sounds = source.read(rows[block], indices[block])
             self._write_sounds(first + begin, sounds.reshape(-1, sounds.shape[-1]))
         self._write("windows", first, rows)
 

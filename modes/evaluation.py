@@ -59,7 +59,12 @@ def find_pairs(options: argparse.Namespace) -> tuple[list[Pair], int]:
     for name in ("clean_dir", "noisy_dir"):
         if getattr(options, name) is None:
             raise UsageError(f"`--mode evaluation` needs --clean_dir and --noisy_dir; no {name}")
-    pairs = pairing.find_pairs(options.clean_dir, options.noisy_dir, options.enhanced_dir)
+        if len(getattr(options, name)) > 1:
+            folders = " ".join(map(str, getattr(options, name)))
+            raise UsageError(
+                f"`{name}` must be a single folder in --mode evaluation. Received: {folders}"
+            )
+    pairs = pairing.find_pairs(options.clean_dir[0], options.noisy_dir[0], options.enhanced_dir)
     pairs = pairs[:: options.every][: options.limit]
     if not pairs:
         raise UsageError("`limit` leaves no pair to score. Received: 0")
@@ -145,7 +150,7 @@ def costs(systems: Sequence[System], rate: int) -> dict[str, Any]:
 def about(options: argparse.Namespace, pairs: Sequence[Pair], rate: int) -> dict[str, Any]:
     """When, where, with what and how the scores were made."""
     return {
-        "pairs": options.pairs_name or "/".join(options.noisy_dir.resolve().parts[-2:]),
+        "pairs": options.pairs_name or "/".join(options.noisy_dir[0].resolve().parts[-2:]),
         "files": len(pairs),
         "rate": rate,
         **environment.circumstances(PACKAGES),

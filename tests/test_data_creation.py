@@ -314,6 +314,72 @@ def test_validation_from_folders_of_its_own(corpus, tmp_path):
     assert voices / "new/1.wav" not in {paths[number] for number in made.of("train")["voice"]}
 
 
+def test_a_third_split_is_for_tests_alone(corpus, tmp_path):
+    assert main.main(command(corpus, tmp_path, "--test_split=0.3", nb_samples=60)) == 0
+    made = DataSet(tmp_path)
+    assert made.manifest["split"] == {"train": [0, 36], "validation": [36, 42], "test": [42, 60]}
+    for kind, column in (("voice", "group"), ("noise", "path")):
+        used = [
+            {made.sources[kind][number][column] for number in made.of(split)[kind]}
+            for split in ("train", "validation", "test")
+        ]
+        assert all(used)
+        assert len(set.union(*used)) == sum(map(len, used))
+
+
+def test_the_third_split_can_be_scored(corpus, tmp_path, run_main):
+    assert main.main(command(corpus, tmp_path, "--test_split=0.3")) == 0
+    clean, noisy = (tmp_path / "sound/test" / kind for kind in ("clean", "noisy"))
+    pairs = [
+        [soundfile.read(path)[0] for path in sorted(kind.iterdir())] for kind in (clean, noisy)
+    ]
+    assert len(pairs[0]) == len(pairs[1]) == 3
+    assert all(len(sound) == 5 * RATE for sound in (*pairs[0], *pairs[1]))
+    outcome = run_main(
+        *("--mode=evaluation", f"--clean_dir={clean}", f"--noisy_dir={noisy}"),
+        *("--systems=wiener", "--models=", "--metrics=si_sdr", f"--report_dir={tmp_path}/report"),
+    )
+    assert outcome.code == 0, outcome.err
+
+
+def test_splits_that_leave_nothing_to_train_on_are_refused(corpus, tmp_path, run_main):
+    shares = ("--validation_split=0.5", "--test_split=0.5")
+    outcome = run_main(*command(corpus, tmp_path, *shares))
+    assert outcome.code == 2 and "must leave a part to train on" in outcome.err
+
+
+def test_voices_of_several_folders(corpus, tmp_path):
+    write(tmp_path / "more/new/1.wav", hum(np.random.default_rng(5), 2))
+    arguments = command(corpus, tmp_path, "--voice_dir", corpus.voices, tmp_path / "more")
+    assert main.main(arguments) == 0
+    paths = {Path(row["path"]) for row in DataSet(tmp_path).sources["voice"]}
+    assert len(paths) == 13 and tmp_path / "more/new/1.wav" in paths
+
+
+def test_pairs_of_several_folders(tmp_path, rng, run_main):
+    for folder in ("a", "b"):
+        for number in range(2):
+            clean = hum(rng, 2)
+            write(tmp_path / f"{folder}/clean/{number}.wav", clean)
+            noisy = clean + 0.01 * rng.standard_normal(len(clean))
+            write(tmp_path / f"{folder}/noisy/{number}.wav", noisy)
+    shared = command(Corpus(tmp_path, tmp_path), tmp_path, nb_samples=100)
+    shared = [
+        option for option in shared if "voice_dir" not in option and "noise_dir" not in option
+    ]
+    clean, noisy = (
+        [f"--{kind}_dir", *(tmp_path / folder / kind for folder in ("a", "b"))]
+        for kind in ("clean", "noisy")
+    )
+    assert run_main(*shared, *clean, *noisy).code == 0
+    made = DataSet(tmp_path)
+    assert {(int(row["voice"]), int(row["noise"])) for row in made.windows} == {
+        (number, number) for number in range(4)
+    }
+    outcome = run_main(*shared, *clean, *noisy[:2])
+    assert outcome.code == 2 and "must come in pairs" in outcome.err
+
+
 def test_the_law_of_factors(corpus, tmp_path):
     arguments = command(corpus, tmp_path, "--noise_level", 0.2, 0.8, "--voice_level", 0.5, 3)
     assert main.main(arguments) == 0

@@ -1,9 +1,13 @@
+import types
+
 import numpy as np
 import pytest
 
 import args
+import audio_pack
 import data_tools
 import dataset_dynamic
+import training_data
 from config import AudioConfig
 from errors import UsageError
 from features import Features
@@ -44,6 +48,17 @@ def options_for(folder, *more):
     )
 
 
+def mixers(options):
+    voices, noises = training_data.open_sources(options, RATE)
+    recipe = training_data.recipe_of(options)
+    return dataset_dynamic.open_mixers(voices, noises, AUDIO, recipe, options.seed)
+
+
+def mixtures(options):
+    model = types.SimpleNamespace(features=FEATURES, audio=AUDIO)
+    return training_data.make_datasets(options, model)
+
+
 def validation_folders(folder):
     return (
         f"--voice_dir_validation={folder}/valid/voice",
@@ -52,7 +67,7 @@ def validation_folders(folder):
 
 
 def test_epochs_differ_and_come_back(folder):
-    train, _ = dataset_dynamic.open_mixtures(options_for(folder), FEATURES, AUDIO)
+    train, _ = mixtures(options_for(folder))
     assert len(train) == 3
     assert train.n_windows == 6
     first = train[1][0]
@@ -65,8 +80,8 @@ def test_epochs_differ_and_come_back(folder):
 
 
 def test_validation_is_fixed_and_complete(folder):
-    _, validation = dataset_dynamic.open_mixtures(options_for(folder), FEATURES, AUDIO)
-    _, again = dataset_dynamic.open_mixtures(options_for(folder), FEATURES, AUDIO)
+    _, validation = mixtures(options_for(folder))
+    _, again = mixtures(options_for(folder))
     assert [len(validation[i][0]) for i in range(len(validation))] == [2, 2, 1]
     assert validation[0][0].shape == (2, AUDIO.n_frames, AUDIO.n_bins, 2)
     assert np.array_equal(validation[0][0], again[0][0])
@@ -76,9 +91,7 @@ def test_validation_is_fixed_and_complete(folder):
 
 def test_trainings_of_every_seed_are_validated_on_the_same_mixtures(folder):
     first, second = (
-        dataset_dynamic.open_mixtures(
-            options_for(folder, *validation_folders(folder), seed), FEATURES, AUDIO
-        )
+        mixtures(options_for(folder, *validation_folders(folder), seed))
         for seed in ("--seed=1", "--seed=2")
     )
     assert np.array_equal(first[1][0][0], second[1][0][0])
@@ -86,16 +99,17 @@ def test_trainings_of_every_seed_are_validated_on_the_same_mixtures(folder):
 
 
 def test_validation_never_hears_training_recordings(folder):
-    train, validation = dataset_dynamic.open_mixers(options_for(folder), AUDIO)
+    train, validation = mixers(options_for(folder))
     for name in ("voices", "noises"):
         seen = [set(getattr(mixer, name).indices) for mixer in (train, validation)]
         assert seen[0] and seen[1]
         assert not seen[0] & seen[1]
     apart = options_for(folder, *validation_folders(folder))
-    _, validation = dataset_dynamic.open_mixers(apart, AUDIO)
+    _, validation = mixers(apart)
     for recordings in (validation.voices, validation.noises):
         assert len(recordings.indices) == 3
-        assert all("valid" in r.path.parts for r in recordings.pool.recordings)
+        used = [recordings.pool.recordings[index] for index in recordings.indices]
+        assert all("valid" in recording.path.parts for recording in used)
 
 
 def test_validation_folders_within_those_of_training_are_left_out_there(folder):
@@ -112,7 +126,7 @@ def test_validation_folders_within_those_of_training_are_left_out_there(folder):
             *validation_folders(folder),
         ]
     )
-    train, _ = dataset_dynamic.open_mixers(options, AUDIO)
+    train, _ = mixers(options)
     for recordings, held_out in ((train.voices, "voice"), (train.noises, "noise")):
         used = [recordings.pool.recordings[index].path for index in recordings.indices]
         assert len(used) == 9
@@ -132,9 +146,42 @@ def test_validation_folders_within_those_of_training_are_left_out_there(folder):
 )
 def test_numbers_that_no_training_can_use_are_refused(folder, option, name):
     with pytest.raises(UsageError, match=name):
-        dataset_dynamic.open_mixtures(options_for(folder, option), FEATURES, AUDIO)
+        mixtures(options_for(folder, option))
 
 
 def test_folders_are_needed():
     with pytest.raises(UsageError, match="voice_dir"):
-        dataset_dynamic.open_mixers(args.parse(["--mode=training", "--data=dynamic"]), AUDIO)
+        mixers(args.parse(["--mode=training", "--data=dynamic"]))
+
+
+def test_what_of_the_noises_is_kept_apart(tmp_path):
+    """A recording by default, so that every class is trained on; a whole class if asked."""
+    rng = np.random.default_rng(0)
+    for kind in ("voice", "noise"):
+        for group in range(3):
+            for take in range(4):
+                sound = rng.normal(0, 0.1, RATE // 4).astype(np.float32)
+                data_tools.save_audio(tmp_path / f"{kind}/{kind}{group}/{take}.wav", sound, RATE)
+    shared = [
+        *("--mode=training", "--data=dynamic", "--workers=1", "--validation_split=0.4"),
+        *(f"--voice_dir={tmp_path}/voice", f"--noise_dir={tmp_path}/noise"),
+        f"--cache_dir={tmp_path}/cache",
+    ]
+    for option, common in (("file", True), ("class", False)):
+        train, validation = mixers(args.parse([*shared, f"--split_noises_by={option}"]))
+        assert not set(train.noises.indices) & set(validation.noises.indices)
+        assert bool(train.noises.groups & validation.noises.groups) is common
+
+
+def test_several_folders_and_packs_are_one_pool(folder, tmp_path):
+    audio_pack.pack(folder / "valid", tmp_path / "data.zip")
+    options = args.parse(
+        [
+            *("--mode=training", "--data=dynamic", f"--cache_dir={tmp_path}/cache", "--workers=1"),
+            *("--voice_dir", f"{folder}/train/voice", f"{tmp_path}/data.zip/voice"),
+            *("--noise_dir", f"{folder}/train/noise", f"{folder}/train/noise"),
+        ]
+    )
+    train, validation = mixers(options)
+    assert len(train.voices.indices) + len(validation.voices.indices) == 6
+    assert len(train.noises.indices) + len(validation.noises.indices) == 3

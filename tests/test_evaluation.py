@@ -252,6 +252,7 @@ WRONG = [
     (lambda f: None, ("--limit", 0), 2, "`--limit` must be a whole number of at least 1"),
     (lambda f: None, ("--worst", -1), 2, "`--worst` must be a whole number of at least 0"),
     (lambda f: None, ("--noisy_dir", "nowhere"), 1, "No such folder"),
+    (lambda f: None, ("--noisy_dir", "one", "two"), 2, "must be a single folder"),
     (lambda f: None, ("--enhanced_dir", "nowhere"), 1, "No such folder"),
     (lambda f: None, ("--name_pattern", "("), 2, "must be a regular expression"),
     (lambda f: None, ("--name_pattern", "(.*)"), 2, "must have a group"),
