@@ -280,8 +280,10 @@ WINDOWS = Group(
         Option(
             "path_save_spectrogram",
             PATH,
-            REPOSITORY / "data/spectrogram",
-            "folder of the spectrograms of the windows, .npy, and of their manifest",
+            [REPOSITORY / "data/spectrogram"],
+            "folder of the spectrograms of the windows, .npy, and of their manifest; several of "
+            "them, to learn from together, in training and tuning",
+            count="+",
         ),
     ),
     only=(STORED,),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,17 +44,53 @@ def audio_of(manifest: dict[str, Any]) -> AudioConfig:
     return AudioConfig.from_dict(manifest["audio"])
 
 
+def common_audio(folders: Sequence[Path], manifests: Sequence[dict[str, Any]]) -> AudioConfig:
+    """The geometry that all data sets have.
+
+    Raises:
+        UserError: two of them differ.
+    """
+    first = audio_of(manifests[0])
+    for folder, manifest in zip(folders, manifests, strict=True):
+        if audio_of(manifest) != first:
+            raise UserError(
+                "Data sets to train on together must have one geometry; that of "
+                f"{folder} is not that of {folders[0]}"
+            )
+    return first
+
+
+class Rows:
+    """Rows of several arrays, one array after the other.
+
+    Args:
+        arrays: of one shape but for the number of their rows.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self.arrays = arrays
+        self._ends = np.cumsum([len(array) for array in arrays])
+
+    def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
+        rows = np.empty((len(chosen), *self.arrays[0].shape[1:]), self.arrays[0].dtype)
+        numbers = np.searchsorted(self._ends, chosen, "right")
+        for number in np.unique(numbers):
+            here, array = numbers == number, self.arrays[number]
+            rows[here] = array[chosen[here] - (self._ends[number] - len(array))]
+        return rows
+
+
 class StoredWindows(keras.utils.PyDataset):
     """Windows of one split as batches (input, target), shuffled anew each epoch.
 
     Only the windows of the batch at hand are in memory.
 
     Args:
-        folder: folder of the spectrograms and the manifest.
+        folders: folder of the spectrograms and the manifest, or several of one geometry, whose
+            windows are shuffled together.
         split: `train` or `validation`.
         features: what the network sees and must give.
         batch_size: windows in a batch; the last one may be smaller.
-        time_serie_folder: folder of the time series; the manifest's by default.
         limit: use only this many windows.
         shuffle_seed: seed of the order; none keeps the order of the files.
         loud_weight: above 0, batches are (input, target, weights): see `loudness_weights`.
@@ -64,31 +101,30 @@ class StoredWindows(keras.utils.PyDataset):
 
     def __init__(
         self,
-        folder: Path,
+        folders: Path | Sequence[Path],
         split: str,
         features: Features,
         batch_size: int,
-        time_serie_folder: Path | None = None,
         limit: int | None = None,
         shuffle_seed: int | None = None,
         loud_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        manifest = load_manifest(folder)
-        self.audio = audio_of(manifest)
+        self.folders = [folders] if isinstance(folders, (str, Path)) else list(folders)
+        self.manifests = [load_manifest(folder) for folder in self.folders]
+        self.audio = common_audio(self.folders, self.manifests)
         self.features = features
         self.batch_size = batch_size
-        begin, end = manifest["split"][split]
-        if limit is not None:
-            end = min(end, begin + limit)
-        self.indices = np.arange(begin, end)
+        self.n_stored = [max(end for _, end in m["split"].values()) for m in self.manifests]
+        offsets = np.cumsum(self.n_stored) - self.n_stored
+        ranges = [manifest["split"][split] for manifest in self.manifests]
+        self.indices = np.concatenate(
+            [np.arange(*of) + offset for of, offset in zip(ranges, offsets, strict=True)]
+        )[:limit]
         self.shuffle_seed = shuffle_seed
         self.loud_weight = loud_weight
         self.start_epoch(0)
-        self.n_stored = max(stop for _, stop in manifest["split"].values())
-        self.folder = Path(folder)
-        self.time_serie_folder = Path(time_serie_folder or manifest["path_save_time_serie"])
         if features.representation in ("complex", "waveform"):
             self.noisy, self.clean = self._time_series()
         else:
@@ -128,21 +164,32 @@ class StoredWindows(keras.utils.PyDataset):
         chosen = self.indices[:count]
         return noisy[chosen], clean[chosen]
 
-    def _spectrograms(self) -> tuple[np.ndarray, np.ndarray]:
+    def _spectrograms(self) -> tuple[np.ndarray | Rows, np.ndarray | Rows]:
         """Noisy and clean magnitudes in dB (windows, bins, frames)."""
-        shape = (self.n_stored, self.audio.n_bins, self.audio.n_frames)
+        shape = (self.audio.n_bins, self.audio.n_frames)
         return (
-            _open_windows(self.folder / "noisy_voice_amp_db.npy", shape),
-            _open_windows(self.folder / "voice_amp_db.npy", shape),
+            self._open(self.folders, "noisy_voice_amp_db.npy", shape),
+            self._open(self.folders, "voice_amp_db.npy", shape),
         )
 
-    def _time_series(self) -> tuple[np.ndarray, np.ndarray]:
+    def _time_series(self) -> tuple[np.ndarray | Rows, np.ndarray | Rows]:
         """Noisy and clean waveforms (windows, samples)."""
-        shape = (self.n_stored, self.audio.frame_length)
+        shape = (self.audio.frame_length,)
+        folders = [Path(manifest["path_save_time_serie"]) for manifest in self.manifests]
         return (
-            _open_windows(self.time_serie_folder / "noisy_voice_timeserie.npy", shape),
-            _open_windows(self.time_serie_folder / "voice_timeserie.npy", shape),
+            self._open(folders, "noisy_voice_timeserie.npy", shape),
+            self._open(folders, "voice_timeserie.npy", shape),
         )
+
+    def _open(
+        self, folders: Sequence[Path], name: str, shape: tuple[int, ...]
+    ) -> np.ndarray | Rows:
+        """Windows of all folders, of the shape that the manifests promise."""
+        arrays = [
+            _open_windows(Path(folder) / name, (count, *shape))
+            for folder, count in zip(folders, self.n_stored, strict=True)
+        ]
+        return arrays[0] if len(arrays) == 1 else Rows(arrays)
 
 
 def loudness_weights(clean_db: np.ndarray, share: float) -> np.ndarray:

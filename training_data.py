@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import args
@@ -33,7 +34,14 @@ DATA = {
 
 def identity(options: argparse.Namespace) -> dict[str, Any]:
     """What a training or a search that goes on must have in common with what it began as."""
-    return {name: getattr(options, name) for name in ("data", *SHARED, *DATA[options.data])}
+    values = {name: getattr(options, name) for name in ("data", *SHARED, *DATA[options.data])}
+    return {
+        # A single folder is told as one, as by trainings that knew no others.
+        name: value[0]
+        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Path)
+        else value
+        for name, value in values.items()
+    }
 
 
 def audio_of_data(options: argparse.Namespace) -> AudioConfig:
@@ -46,13 +54,13 @@ def audio_of_data(options: argparse.Namespace) -> AudioConfig:
     if options.data == "dynamic":
         model_class = registry.resolve(registry.MODELS, "model", options.model)
         return args.audio_config(options, model_class.default_audio)
-    audio = dataset.audio_of(dataset.load_manifest(options.path_save_spectrogram))
+    folders = options.path_save_spectrogram
+    audio = dataset.common_audio(folders, [dataset.load_manifest(folder) for folder in folders])
     for name in args.AUDIO_OPTIONS:
         given, stored = getattr(options, name), getattr(audio, name)
         if given not in (None, stored):
             raise UsageError(
-                f"`{name}` of the windows in {options.path_save_spectrogram} is {stored}. "
-                f"Received: {given}"
+                f"`{name}` of the windows in {folders[0]} is {stored}. Received: {given}"
             )
     return audio
 
@@ -79,17 +87,17 @@ def make_datasets(options: argparse.Namespace, hyper_model: DenoisingHyperModel)
             ),
         )
     shared = (hyper_model.features, options.batch_size)
-    folder = options.path_save_spectrogram
+    folders = options.path_save_spectrogram
     return (
         dataset.StoredWindows(
-            folder,
+            folders,
             "train",
             *shared,
             limit=options.max_windows,
             shuffle_seed=options.seed,
             loud_weight=options.loud_weight,
         ),
-        dataset.StoredWindows(folder, "validation", *shared, limit=options.max_validation_windows),
+        dataset.StoredWindows(folders, "validation", *shared, limit=options.max_validation_windows),
     )
 
 

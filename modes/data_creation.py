@@ -43,17 +43,22 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse a data set of neither kind, or of both, and shares that leave nothing to train on.
+    """Refuse what no data set can be made of.
 
     Raises:
-        UsageError: voices and noises, or recorded pairs, are missing or given together; or the
-            shares are too large.
+        UsageError: voices and noises, or recorded pairs, are missing or given together; there are
+            several folders to write to; or nothing is left to train on.
     """
     given = [name for name in (*MIXED, *PAIRED) if getattr(options, name)]
     if tuple(given) not in (MIXED, PAIRED):
         raise UsageError(
             f"Give either --{' and --'.join(MIXED)}, or --{' and --'.join(PAIRED)}. "
             f"Received: {', '.join(f'--{name}' for name in given) or 'none of them'}"
+        )
+    if len(options.path_save_spectrogram) > 1:
+        raise UsageError(
+            "`path_save_spectrogram` must be a single folder in --mode data_creation. Received: "
+            f"{' '.join(map(str, options.path_save_spectrogram))}"
         )
     if options.validation_split + options.test_split >= 1.0:
         raise UsageError(
@@ -91,7 +96,7 @@ def recipe_of(options: argparse.Namespace) -> MixingConfig:
 def settings_of(options: argparse.Namespace) -> WindowSettings:
     """What is stored, and where."""
     return WindowSettings(
-        options.path_save_spectrogram,
+        options.path_save_spectrogram[0],
         options.path_save_time_serie,
         options.path_save_sound,
         options.nb_samples,

@@ -1,5 +1,6 @@
 """Every mode through the command line, one after another, on the demonstration recordings."""
 
+import dataclasses
 import io
 import json
 import signal
@@ -8,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import small_dataset
 import soundfile
 
 import callbacks
@@ -243,3 +246,32 @@ def test_a_model_of_one_entry_in_the_registry_works_in_every_mode(
     assert "| mine |" in (tmp_path / "report" / "report.md").read_text()
     assert (tmp_path / "export" / "mine.onnx").is_file()
     assert len(out.buffer.getvalue()) == len(sound) // 2 * 2
+
+
+def test_training_in_parts(tmp_path, run_main):
+    """On two data sets together, and on a third one in a later session."""
+    parts = [small_dataset.save(tmp_path / name) for name in ("first", "second", "third")]
+    command = [
+        *("--mode", "training", "--epochs", "1", "--batch_size", "4", "--name_model", "parts"),
+        "--save_optimizer",
+        *("--weights_folder", tmp_path / "weights", "--run_dir", tmp_path / "runs"),
+        *("--hyperparameter", "base_filters=8", "depth=2"),
+    ]
+    outcome = run_main(*command, "--path_save_spectrogram", *parts[:2])
+    assert outcome.code == 0, outcome.err
+    assert "16 training and 8 validation windows" in outcome.out
+    first = keras.models.load_model(tmp_path / "weights/parts.keras").get_weights()
+    later = ("--no-training_from_scratch", "--learning_rate", "1e-7")
+    outcome = run_main(*command, *later, "--path_save_spectrogram", parts[2])
+    assert outcome.code == 0, outcome.err
+    second = keras.models.load_model(tmp_path / "weights/parts.keras").get_weights()
+    assert any((a != b).any() for a, b in zip(first, second, strict=True))
+    for a, b in zip(first[:2], second[:2], strict=True):  # the kernel and bias of a convolution
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_data_sets_of_two_geometries_are_not_mixed(tmp_path, run_main):
+    other = dataclasses.replace(small_dataset.AUDIO, frame_length=768)
+    folders = small_dataset.save(tmp_path / "a"), small_dataset.save(tmp_path / "b", other)
+    outcome = run_main("--mode=training", "--path_save_spectrogram", *folders)
+    assert outcome.code == 1 and "must have one geometry" in outcome.err
