@@ -114,7 +114,7 @@ def clip(
 def low_pass(
     waveform: np.ndarray, rate: int, rng: np.random.Generator, cutoff_hz: Range = (2000.0, 7000.0)
 ) -> np.ndarray:
-    """Take the highs away (Butterworth, order 4, forth and back); the clean target keeps them.
+    """Take the highs away (Butterworth, order 4, forth and back); the clean target loses them, too.
 
     Without a delay: a network would learn to undo it wherever it hears no highs.
 

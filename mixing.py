@@ -292,7 +292,8 @@ class Mixer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Now and then what devices and networks do to a mixture.
 
-        The clean target is moved and made louder with it; else it stays as it is.
+        The clean target is moved, made louder and robbed of its highs with it; else it stays as it
+        is. A network whose target kept the highs would learn to invent them.
         """
         config, rate = self.config, self.audio.sample_rate
         chances = rng.uniform(size=6)
@@ -305,7 +306,8 @@ class Mixer:
         if chances[5] < config.artificial_noise_probability:
             noisy = augment.add_artificial_noise(noisy, rate, rng, config.artificial_noise_snr_db)
         if chances[0] < config.low_pass_probability:
-            noisy = augment.low_pass(noisy, rate, rng, config.low_pass_hz)
+            cutoff = 2 * (rng.uniform(*config.low_pass_hz),)
+            noisy, clean = (augment.low_pass(w, rate, rng, cutoff) for w in (noisy, clean))
         if chances[1] < config.clip_probability:
             noisy = augment.clip(noisy, rate, rng, config.clip_fraction)
         if chances[2] < config.codec_probability:
