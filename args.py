@@ -45,6 +45,7 @@ PIPE = "-"
 STORED = where("data", "stored")
 DYNAMIC = where("data", "dynamic")
 MIXED = not_given("clean_dir")
+PLAIN = Condition("augment", lambda augment: not augment, "without --augment")
 NOT_PIPED = Condition("inputs", lambda inputs: PIPE not in inputs, f"without the input {PIPE}")
 
 
@@ -322,6 +323,13 @@ WINDOW_CREATION = Group(
             "are in the folders test/clean and test/noisy of --path_save_sound, for --mode "
             "evaluation",
         ),
+        Option(
+            "augment",
+            SWITCH,
+            False,
+            "draw windows as --data dynamic does in training, by the options of mixing; recorded "
+            "pairs are changed in speed, tone colour and level, and degraded",
+        ),
         Option("save_phase", SWITCH, False, "store the phases, too"),
     ),
 )
@@ -377,6 +385,7 @@ LEVELS = Group(
             only=(MIXED, given("noise_level")),
         ),
     ),
+    only=(PLAIN,),
 )
 
 # Training and tuning
@@ -557,7 +566,7 @@ MIXTURES = Group(
 MIXING = Group(
     "mixing",
     tuple(_mixing_option(field) for field in MixingConfig.options()),
-    only=(DYNAMIC,),
+    only=(DYNAMIC, given("augment")),
 )
 
 # Prediction and streaming
@@ -815,7 +824,7 @@ MODES = {
     "download": Mode("download public voices and noises", (DOWNLOAD,)),
     "data_creation": Mode(
         "mix voices and noises into windows to train with",
-        (*DATA, PAIRS, WINDOW_CREATION, LEVELS, OVERWRITE),
+        (*DATA, PAIRS, WINDOW_CREATION, LEVELS, MIXING, OVERWRITE),
     ),
     "training": Mode(
         "train a network", (NETWORK, LEARNING, FITTING, DESIGN, *DATA, MIXTURES, MIXING)

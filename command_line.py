@@ -450,4 +450,6 @@ def _as_given(option: str, value: Any) -> str:
     text = " ".join(map(str, values))
     if option == "inputs":
         return text or "no inputs"
+    if value is True:
+        return f"--{option}"
     return f"--{option} {text}" if value else f"no --{option}"

@@ -1,8 +1,8 @@
-"""Draws noisy/clean training windows out of recordings of voices and noises.
+"""Draws noisy/clean training windows out of recordings of voices and noises, or of pairs.
 
 A window costs a few milliseconds of one core, so that it can be drawn while a network trains:
-nothing is stored and no window comes twice. `Mixer.batch` depends on the seed, the epoch and the
-index alone, whoever computes it.
+nothing is stored then and no window comes twice. `Mixer.batch` depends on the seed, the epoch and
+the index alone, whoever computes it.
 
 Keras is not imported here: worker processes load this module alone.
 """
@@ -10,7 +10,7 @@ Keras is not imported here: worker processes load this module alone.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, KeysView, Sequence
+from collections.abc import Callable, Collection, KeysView, Sequence
 
 import numpy as np
 
@@ -119,7 +119,90 @@ class Recordings:
         return window
 
 
-class Mixer:
+class Recipe:
+    """What a recipe does to a finished mixture.
+
+    Args:
+        audio: the geometry; `frame_length` is the length of a window.
+        config: the recipe.
+    """
+
+    def __init__(self, audio: AudioConfig, config: MixingConfig) -> None:
+        self.audio = audio
+        self.config = config
+
+    def _at_level(
+        self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The pair at a random level of the mixture, never so loud that it clips."""
+        wanted = data_tools.db_to_amplitude(rng.uniform(*self.config.level_dbfs))
+        peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), data_tools.TINY)
+        gain = np.float32(np.minimum(wanted / self._level(noisy), HIGHEST_PEAK / peak))
+        return noisy * gain, clean * gain
+
+    def _degrade(
+        self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Now and then what devices and networks do to a mixture.
+
+        The clean target is moved, made louder and robbed of its highs with it; else it stays as it
+        is. A network whose target kept the highs would learn to invent them.
+        """
+        config, rate = self.config, self.audio.sample_rate
+        chances = rng.uniform(size=6)
+        if chances[3] < config.volume_probability:
+            gain = 2 * (rng.uniform(*config.volume_gain_db),)
+            noisy, clean = (augment.change_volume(w, rate, rng, gain) for w in (noisy, clean))
+        if chances[4] < config.time_shift_probability:
+            delay = 2 * (rng.uniform(*config.time_shift_s),)
+            noisy, clean = (augment.time_shift(w, rate, rng, delay) for w in (noisy, clean))
+        if chances[5] < config.artificial_noise_probability:
+            noisy = augment.add_artificial_noise(noisy, rate, rng, config.artificial_noise_snr_db)
+        if chances[0] < config.low_pass_probability:
+            cutoff = 2 * (rng.uniform(*config.low_pass_hz),)
+            noisy, clean = (augment.low_pass(w, rate, rng, cutoff) for w in (noisy, clean))
+        if chances[1] < config.clip_probability:
+            noisy = augment.clip(noisy, rate, rng, config.clip_fraction)
+        if chances[2] < config.codec_probability:
+            noisy = augment.codec_round_trip(noisy, rate, rng, config.codec_compression)
+        return noisy, clean
+
+    def _level(self, waveform: np.ndarray) -> float:
+        """RMS of the active frames, above zero."""
+        return max(data_tools.active_rms(waveform, self.audio.sample_rate), data_tools.TINY)
+
+
+class PairAugmenter(Recipe):
+    """What a recipe does to recorded pairs: speed, tone colour, level and degradations."""
+
+    def draw(
+        self, rng: np.random.Generator, read: Callable[[int], tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A noisy and a clean window, float32 (frame_length,) each.
+
+        Args:
+            rng: source of randomness.
+            read: gives as many samples of both recordings as it is asked for.
+        """
+        config, rate, length = self.config, self.audio.sample_rate, self.audio.frame_length
+        factor = _sometimes(rng, config.speed_probability, config.speed)
+        pair = read(length if factor == 1.0 else int(np.ceil(length * factor)) + 1)
+        if factor != 1.0:
+            pair = _both(
+                lambda w: augment.fit_length(augment.play_at(w, rate, factor), length), pair
+            )
+        if rng.uniform() < config.equalise_probability:
+            colour = int(rng.integers(2**32))
+            pair = _both(
+                lambda w: augment.equalise(
+                    w, rate, np.random.default_rng(colour), config.equalise_gain_db
+                ),
+                pair,
+            )
+        return self._degrade(rng, *self._at_level(rng, *pair))
+
+
+class Mixer(Recipe):
     """Draws mixtures of one geometry.
 
     Args:
@@ -150,8 +233,7 @@ class Mixer:
                     f"The {name} must be recordings at {audio.sample_rate} Hz. Received: "
                     f"{len(pool.recordings)} at {pool.sample_rate} Hz"
                 )
-        self.config = config or MixingConfig()
-        self.audio = audio
+        super().__init__(audio, config or MixingConfig())
         self.seed = seed
         self.voices = Recordings(voices, self.config.balance, voice_indices)
         self.noises = Recordings(noises, self.config.balance, noise_indices)
@@ -278,46 +360,6 @@ class Mixer:
         slice_ = source.window(rng, index, int(np.ceil(length * factor)) + 1, pause)
         return augment.fit_length(augment.play_at(slice_, self.audio.sample_rate, factor), length)
 
-    def _at_level(
-        self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The pair at a random level of the mixture, never so loud that it clips."""
-        wanted = data_tools.db_to_amplitude(rng.uniform(*self.config.level_dbfs))
-        peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), data_tools.TINY)
-        gain = np.float32(np.minimum(wanted / self._level(noisy), HIGHEST_PEAK / peak))
-        return noisy * gain, clean * gain
-
-    def _degrade(
-        self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Now and then what devices and networks do to a mixture.
-
-        The clean target is moved, made louder and robbed of its highs with it; else it stays as it
-        is. A network whose target kept the highs would learn to invent them.
-        """
-        config, rate = self.config, self.audio.sample_rate
-        chances = rng.uniform(size=6)
-        if chances[3] < config.volume_probability:
-            gain = 2 * (rng.uniform(*config.volume_gain_db),)
-            noisy, clean = (augment.change_volume(w, rate, rng, gain) for w in (noisy, clean))
-        if chances[4] < config.time_shift_probability:
-            delay = 2 * (rng.uniform(*config.time_shift_s),)
-            noisy, clean = (augment.time_shift(w, rate, rng, delay) for w in (noisy, clean))
-        if chances[5] < config.artificial_noise_probability:
-            noisy = augment.add_artificial_noise(noisy, rate, rng, config.artificial_noise_snr_db)
-        if chances[0] < config.low_pass_probability:
-            cutoff = 2 * (rng.uniform(*config.low_pass_hz),)
-            noisy, clean = (augment.low_pass(w, rate, rng, cutoff) for w in (noisy, clean))
-        if chances[1] < config.clip_probability:
-            noisy = augment.clip(noisy, rate, rng, config.clip_fraction)
-        if chances[2] < config.codec_probability:
-            noisy = augment.codec_round_trip(noisy, rate, rng, config.codec_compression)
-        return noisy, clean
-
-    def _level(self, waveform: np.ndarray) -> float:
-        """RMS of the active frames, above zero."""
-        return max(data_tools.active_rms(waveform, self.audio.sample_rate), data_tools.TINY)
-
 
 def with_gap(waveform: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
     """Put a silence before, into or behind the sound; what is pushed out at the end is lost."""
@@ -338,6 +380,13 @@ def faded(waveform: np.ndarray, rate: int) -> np.ndarray:
     result[:n_fade] *= ramp
     result[len(result) - n_fade :] *= ramp[::-1]
     return result
+
+
+def _both(
+    change: Callable[[np.ndarray], np.ndarray], pair: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two waveforms, changed alike."""
+    return change(pair[0]), change(pair[1])
 
 
 def _sometimes(rng: np.random.Generator, probability: float, limits: tuple[float, float]) -> float:

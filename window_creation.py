@@ -28,9 +28,17 @@ import data_tools
 from config import AudioConfig
 from corpora import Preparation, SplitPairs
 from errors import UsageError
+from mixing import Mixer, PairAugmenter
 from mixing_config import MixingConfig
 from sources import AudioPool
-from window_sources import Grid, MixedWindows, PairedWindows, WindowSource
+from window_sources import (
+    AugmentedPairs,
+    Grid,
+    MixedWindows,
+    PairedWindows,
+    RecipeWindows,
+    WindowSource,
+)
 from window_store import WindowStore
 from window_writer import SOUNDS, DataSet, write_chunks
 
@@ -102,6 +110,7 @@ def create_data(
     settings: WindowSettings,
     folders: dict[str, Sequence[Path]],
     recipe: MixingConfig | None = None,
+    augment: bool = False,
 ) -> Created:
     """Create a data set, or continue it; one that is complete is left alone.
 
@@ -112,13 +121,15 @@ def create_data(
         folders: `voice_dir` and `noise_dir`, and perhaps `voice_dir_validation` and
             `noise_dir_validation`; or `clean_dir` and `noisy_dir`.
         recipe: levels of voices and noises; `MixingConfig.plain()` by default.
+        augment: follow the whole recipe, by default `MixingConfig()`, as mixtures on the fly do;
+            recorded pairs are only changed in speed, tone colour and level, and degraded.
 
     Raises:
         UserError: recordings are missing, or the files cannot be written.
         UsageError: there are not enough windows for all splits.
     """
-    recipe = recipe or MixingConfig.plain()
-    drawn = _open(preparation, folders, recipe)
+    recipe = recipe or (MixingConfig() if augment else MixingConfig.plain())
+    drawn = _open(preparation, folders, audio, recipe, augment)
     grid = Grid(audio.frame_length, settings.hop_length, settings.hop_length_noise)
     counts = counts_of(settings.nb_samples, preparation)
     data_set = DataSet(
@@ -131,7 +142,7 @@ def create_data(
     store = WindowStore(
         settings.spectrogram_folder,
         list(data_set.arrays.values()),
-        _configuration(data_set, drawn, preparation, settings, folders, recipe),
+        _configuration(data_set, drawn, preparation, settings, folders, recipe, augment),
     )
     if settings.overwrite or not store.is_complete():
         with store.opened(settings.overwrite):
@@ -166,13 +177,17 @@ def counts_of(nb_samples: int, preparation: Preparation) -> dict[str, int]:
 
 
 def _open(
-    preparation: Preparation, folders: dict[str, Sequence[Path]], recipe: MixingConfig
+    preparation: Preparation,
+    folders: dict[str, Sequence[Path]],
+    audio: AudioConfig,
+    recipe: MixingConfig,
+    augment: bool,
 ) -> Drawn:
     """Voices and noises, or recorded pairs."""
     keys = {name: (preparation.seed, side) for side, name in enumerate(corpora.SPLITS)}
     if "clean_dir" in folders:
         pairs = corpora.open_pairs(folders["clean_dir"], folders["noisy_dir"], preparation)
-        return _of_pairs(pairs, keys)
+        return _of_pairs(pairs, keys, audio, recipe if augment else None)
     voices = corpora.open_voices(
         folders["voice_dir"], preparation, folders.get("voice_dir_validation", ())
     )
@@ -182,17 +197,30 @@ def _open(
 
     def source(split: str, grid: Grid) -> WindowSource:
         indices = voices.indices[split], noises.indices[split]
+        if augment:
+            geometry = dataclasses.replace(audio, frame_length=grid.frame_length)
+            sources = voices.pool, noises.pool, geometry, recipe, preparation.seed
+            return RecipeWindows(Mixer(*sources, *indices), keys[split])
         return MixedWindows(voices.pool, noises.pool, *indices, recipe, grid, keys[split])
 
     pools = {"voice": voices.pool, "noise": noises.pool}
     return Drawn(pools, source, corpora.reasons_of(pools.values()))
 
 
-def _of_pairs(pairs: SplitPairs, keys: dict[str, tuple[int, int]]) -> Drawn:
-    """Windows of recorded pairs."""
+def _of_pairs(
+    pairs: SplitPairs,
+    keys: dict[str, tuple[int, int]],
+    audio: AudioConfig,
+    recipe: MixingConfig | None,
+) -> Drawn:
+    """Windows of recorded pairs, changed by a recipe if there is one."""
 
     def source(split: str, grid: Grid) -> WindowSource:
-        return PairedWindows(pairs.clean, pairs.noisy, pairs.indices[split], grid, keys[split])
+        plain = PairedWindows(pairs.clean, pairs.noisy, pairs.indices[split], grid, keys[split])
+        if recipe is None:
+            return plain
+        geometry = dataclasses.replace(audio, frame_length=grid.frame_length)
+        return AugmentedPairs(plain, PairAugmenter(geometry, recipe))
 
     pools = {"clean": pairs.clean, "noisy": pairs.noisy}
     return Drawn(pools, source, pairs.left_out, pairs.remarks)
@@ -205,6 +233,7 @@ def _configuration(
     settings: WindowSettings,
     folders: dict[str, Sequence[Path]],
     recipe: MixingConfig,
+    augment: bool,
 ) -> dict[str, Any]:
     """Everything that the bytes of the data set depend on."""
     names = (
@@ -236,6 +265,8 @@ def _configuration(
         configuration["test_split"] = preparation.test_split
     if preparation.split_noises_by != "file":
         configuration["split_noises_by"] = preparation.split_noises_by
+    if augment:
+        configuration["recipe"] = recipe.to_dict()
     return configuration
 
 

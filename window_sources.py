@@ -1,19 +1,21 @@
 """Where the windows of a data set come from: mixtures of voices and noises, or recorded pairs.
 
 Window `index` of a split depends on the seed, the split and the index alone, so that windows can
-be made in any order by any number of processes. `mixing.py` draws the richer mixtures of training
-on the fly; these are the plain ones of a data set on disk.
+be made in any order by any number of processes. `MixedWindows` and `PairedWindows` are plain;
+`RecipeWindows` and `AugmentedPairs` are made by the recipe that mixtures on the fly are made by.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 import data_tools
+from mixing import Mixer, PairAugmenter
 from mixing_config import MixingConfig, Range
 from sources import AudioPool
 
@@ -268,14 +270,94 @@ class PairedWindows:
         sounds = np.empty((2, len(rows), length), np.float32)
         rms = np.empty((2, len(rows)))
         for place, (voice, start, noise, *_) in enumerate(rows.tolist()):
-            clean, noisy = self.clean.recordings[voice], self.noisy.recordings[noise]
-            pair = sounds[:, place]
-            pair[0] = self.clean.read(voice, start, length)
-            pair[1] = self.noisy.read(noise, start, length) - pair[0]
-            pair[:, min(clean.n_samples, noisy.n_samples) - start :] = 0.0
+            pair = sounds[:, place] = self.read_pair(voice, start, noise, length)
             rms[:, place] = [data_tools.active_rms(sound, rate) for sound in pair]
         _set_levels(rows, *rms)
         return sounds
+
+    def read_pair(self, voice: int, start: int, noise: int, length: int) -> np.ndarray:
+        """Samples of the clean recording and what the noisy one adds to them, (2, length)."""
+        clean, noisy = self.clean.recordings[voice], self.noisy.recordings[noise]
+        pair = np.empty((2, length), np.float32)
+        pair[0] = self.clean.read(voice, start, length)
+        pair[1] = self.noisy.read(noise, start, length) - pair[0]
+        pair[:, min(clean.n_samples, noisy.n_samples) - start :] = 0.0
+        return pair
+
+
+class RecipeWindows:
+    """Mixtures of the whole recipe, as training on the fly draws them.
+
+    Which recordings they are of is not told: there may be many or none, and -1 stands for them.
+
+    Args:
+        mixer: draws the mixtures.
+        key: numbers that the draws depend on beside the index, the seed among them.
+    """
+
+    def __init__(self, mixer: Mixer, key: Sequence[int]) -> None:
+        self.mixer = mixer
+        self.key = tuple(key)
+
+    def choose(self, indices: range) -> np.ndarray:
+        """What is in each window, see `WindowSource`."""
+        rows = np.zeros(len(indices), WINDOW)
+        rows["voice"] = rows["noise"] = -1
+        rows["voice_gain"] = rows["noise_gain"] = 1.0
+        return rows
+
+    def read(self, rows: np.ndarray, indices: range) -> np.ndarray:
+        """Voices and noises, see `WindowSource`."""
+        pairs = [self.mixer.draw(np.random.default_rng([*self.key, i])) for i in indices]
+        return _as_sounds(rows, pairs, self.mixer.audio.sample_rate)
+
+
+class AugmentedPairs:
+    """Windows of recorded pairs to which a recipe does what it can.
+
+    Args:
+        pairs: the plain windows.
+        augmenter: changes them.
+    """
+
+    def __init__(self, pairs: PairedWindows, augmenter: PairAugmenter) -> None:
+        self.pairs = pairs
+        self.augmenter = augmenter
+
+    def choose(self, indices: range) -> np.ndarray:
+        """What is in each window, see `WindowSource`."""
+        return self.pairs.choose(indices)
+
+    def read(self, rows: np.ndarray, indices: range) -> np.ndarray:
+        """Voices and noises, see `WindowSource`."""
+        pairs = [
+            self.augmenter.draw(
+                np.random.default_rng([*self.pairs.key, index]),
+                functools.partial(self._noisy_and_clean, row),
+            )
+            for row, index in zip(rows, indices, strict=True)
+        ]
+        return _as_sounds(rows, pairs, self.augmenter.audio.sample_rate)
+
+    def _noisy_and_clean(self, row: np.void, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """As many samples of both recordings from a place in them."""
+        clean, noise = self.pairs.read_pair(
+            int(row["voice"]), int(row["voice_start"]), int(row["noise"]), length
+        )
+        return clean + noise, clean
+
+
+def _as_sounds(
+    rows: np.ndarray, pairs: Sequence[tuple[np.ndarray, np.ndarray]], rate: int
+) -> np.ndarray:
+    """Voices and noises of noisy and clean windows, (2, windows, samples); their levels in `rows`.
+
+    What a degradation adds to a mixture counts as noise.
+    """
+    sounds = np.array([[clean, noisy - clean] for noisy, clean in pairs]).swapaxes(0, 1)
+    rms = [[data_tools.active_rms(sound, rate) for sound in kind] for kind in sounds]
+    _set_levels(rows, *np.array(rms))
+    return np.ascontiguousarray(sounds, np.float32)
 
 
 def _of_recordings(pool: AudioPool, name: str) -> np.ndarray:

@@ -33,6 +33,7 @@ def run(options: argparse.Namespace) -> int:
             if getattr(options, name)
         },
         recipe_of(options),
+        options.augment,
     )
     print(f"{created.n_windows} windows in {created.folder}", file=sys.stderr)
     for remark in created.remarks:
@@ -68,11 +69,13 @@ def check(options: argparse.Namespace) -> None:
 
 
 def recipe_of(options: argparse.Namespace) -> MixingConfig:
-    """The levels that the options describe.
+    """The whole recipe that the options describe, or levels alone.
 
     Raises:
         UsageError: a range is upside down.
     """
+    if options.augment:
+        return MixingConfig(**args.recipe_values(options))
     ranges = {
         "`snr_min` and `snr_max`": (options.snr_min, options.snr_max),
         "`level_min` and `level_max`": (options.level_min, options.level_max),

@@ -380,6 +380,46 @@ def test_pairs_of_several_folders(tmp_path, rng, run_main):
     assert outcome.code == 2 and "must come in pairs" in outcome.err
 
 
+def test_stored_windows_follow_the_recipe(corpus, made, tmp_path):
+    recipe = (
+        "--augment",
+        "--mix_n_rooms=3",
+        "--mix_snr_db",
+        "3",
+        "4",
+        "--mix_noise_only_probability=0",
+    )
+    for workers in ("1", "2"):
+        options = (*recipe, f"--workers={workers}")
+        assert main.main(command(corpus, tmp_path / workers, *options)) == 0
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    drawn = DataSet(tmp_path / "1")
+    assert 3 <= np.median(drawn.windows["snr_db"]) <= 6
+    assert main.main(command(corpus, tmp_path / "3", *recipe, "--mix_clip_probability=1")) == 0
+    assert contents(tmp_path / "3") != contents(tmp_path / "1")
+
+
+def test_options_of_the_recipe_need_augmentation(corpus, tmp_path, run_main):
+    outcome = run_main(*command(corpus, tmp_path, "--mix_clip_probability=1"))
+    assert outcome.code == 2 and "only has an effect with --augment" in outcome.err
+    outcome = run_main(*command(corpus, tmp_path, "--augment", "--snr_min=1"))
+    assert outcome.code == 2 and "only has an effect without --augment" in outcome.err
+
+
+def test_recorded_pairs_with_augmentation(tmp_path, rng):
+    for number in range(4):
+        clean = hum(rng, 2)
+        noisy = clean + 0.01 * rng.standard_normal(len(clean))
+        write(tmp_path / f"clean/{number}.wav", clean)
+        write(tmp_path / f"noisy/{number}.wav", noisy)
+    level = ("--mix_level_dbfs", "-30", "-30", "--mix_low_pass_probability=0")
+    assert main.main(paired(tmp_path, "--augment", *level, "--mix_speed_probability=1")) == 0
+    made = DataSet(tmp_path)
+    levels = [level_db(sound) for sound in made["noisy_voice_timeserie"]]
+    assert np.median(levels) == pytest.approx(-30, abs=0.2)
+    assert np.median(made.windows["snr_db"]) > 10  # still the pairs, aligned
+
+
 def test_the_law_of_factors(corpus, tmp_path):
     arguments = command(corpus, tmp_path, "--noise_level", 0.2, 0.8, "--voice_level", 0.5, 3)
     assert main.main(arguments) == 0

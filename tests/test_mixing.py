@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import args
-import augment
 import audio_pack
+import augment
 import data_tools
 import mixing
 import sources
