@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import soundfile
 
 import audio_pack
@@ -23,6 +24,9 @@ from sources import AudioPool, Recording
 
 SPLITS = ("train", "validation", "test")
 LONGEST_TRIM_S = 0.05
+# Speakers or noises that training and validation need beside those of tests.
+FEWEST_LEFT = 2
+SPLITS_DRAWN = 32
 Folders = Sequence[Path]
 
 
@@ -131,7 +135,7 @@ def _open(
         )
     indices = dict(zip(SPLITS, sides, strict=False))
     if preparation.test_split:
-        indices["train"], indices["test"] = _part(
+        indices["train"], indices["test"] = _hold_out(
             pool, sides[0], preparation.test_split, preparation.seed, key
         )
     return SplitPool(pool, indices)
@@ -177,10 +181,40 @@ def _parted(
     indices: dict[str, list[int]] = {}
     share, test_share = preparation.validation_split, preparation.test_split
     if test_share:
-        usable, indices["test"] = _part(pool, usable, test_share, preparation.seed, key)
+        usable, indices["test"] = _hold_out(pool, usable, test_share, preparation.seed, key)
         share /= 1.0 - test_share
     train, validation = _part(pool, usable, share, preparation.seed, key)
     return {"train": train, "validation": validation} | indices
+
+
+def _hold_out(
+    pool: AudioPool,
+    usable: Sequence[int],
+    share: float,
+    seed: int,
+    key: Callable[[Recording], Any],
+) -> tuple[list[int], list[int]]:
+    """Usable recordings, and those of them for tests, which have about a share of the audio.
+
+    Of the splits that scikit-learn draws, all of which have a share of the groups, it is the one
+    whose share of the audio is the nearest.
+    """
+    # Training on the fly, which has no tests, runs where scikit-learn is not.
+    from sklearn.model_selection import GroupShuffleSplit
+
+    recordings = [pool.recordings[index] for index in usable]
+    groups = np.array([str(key(recording)) for recording in recordings])
+    n_groups = len(set(groups))
+    if n_groups <= FEWEST_LEFT:
+        return _part(pool, usable, share, seed, key)
+    n_test = min(max(round(share * n_groups), 1), n_groups - FEWEST_LEFT)
+    splitter = GroupShuffleSplit(SPLITS_DRAWN, test_size=n_test, random_state=seed % 2**32)
+    lengths = np.array([recording.n_samples for recording in recordings])
+    rest, test = min(
+        splitter.split(lengths, groups=groups),
+        key=lambda sides: abs(lengths[sides[1]].sum() - share * lengths.sum()),
+    )
+    return [usable[place] for place in rest], [usable[place] for place in test]
 
 
 def _part(

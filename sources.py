@@ -145,7 +145,8 @@ def split(
     """Part recordings into training and validation, so that no key is on both sides.
 
     Keys are taken for validation in an order drawn from `seed`, as long as they fit in its share
-    of the audio. Where all recordings have one key, each recording is its own.
+    of the audio; scikit-learn's splits have a share of the keys, however long they are. Where all
+    recordings have one key, each recording is its own.
 
     Args:
         recordings: what to part.
