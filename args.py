@@ -330,6 +330,13 @@ WINDOW_CREATION = Group(
             "draw windows as --data dynamic does in training, by the options of mixing; recorded "
             "pairs are changed in speed, tone colour and level, and degraded",
         ),
+        Option(
+            "save_clips",
+            SWITCH,
+            False,
+            "write mixtures of 5 s as WAV files, too, in the folders SPLIT/clean and SPLIT/noisy "
+            "of --path_save_sound",
+        ),
         Option("save_phase", SWITCH, False, "store the phases, too"),
     ),
 )

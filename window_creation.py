@@ -8,7 +8,7 @@
 | `windows.npy` | recordings, places in them, factors and levels, `window_sources.WINDOW` |
 | `sources.csv` | the recordings that it counts |
 | `{noisy_voice,voice,noise}_long.wav` | the first minutes, to listen to |
-| `test/{clean,noisy}/*.wav` | recordings of the voices and noises of the test split |
+| `SPLIT/{clean,noisy}/*.wav` | clips of 5 s, of the test split or with `save_clips` of each |
 | `manifest.json` | geometry, splits and options; written last, so that it stands for all |
 """
 
@@ -44,7 +44,7 @@ from window_writer import SOUNDS, DataSet, write_chunks
 
 FORMAT_VERSION = 1
 LISTEN_S = 300
-TEST_CLIP_S = 5.0
+CLIP_S = 5.0
 CLIPS_AT_ONCE = 16
 
 
@@ -59,6 +59,7 @@ class WindowSettings:
         hop_length_noise: likewise in noises.
         save_phase: whether to store the phases.
         overwrite: delete another data set that lies there.
+        save_clips: whether to write clips of all splits as WAV files, too.
     """
 
     spectrogram_folder: Path
@@ -69,6 +70,7 @@ class WindowSettings:
     hop_length_noise: int = 1
     save_phase: bool = False
     overwrite: bool = False
+    save_clips: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +152,8 @@ def create_data(
             _write_sources(store.folder / "sources.csv", drawn.pools)
             store.publish()
             _write_sounds(data_set, settings.sound_folder)
-            if "test" in counts:
-                _write_test_clips(data_set, drawn, settings)
+            for split in counts if settings.save_clips else set(counts) & {"test"}:
+                _write_clips(data_set, drawn, settings, split)
             store.finish(_manifest(data_set, drawn, preparation.seed))
     return Created(store.folder, data_set.n_windows, drawn.left_out, drawn.remarks)
 
@@ -265,6 +267,8 @@ def _configuration(
         configuration["test_split"] = preparation.test_split
     if preparation.split_noises_by != "file":
         configuration["split_noises_by"] = preparation.split_noises_by
+    if settings.save_clips:
+        configuration["save_clips"] = True
     if augment:
         configuration["recipe"] = recipe.to_dict()
     return configuration
@@ -325,14 +329,14 @@ def _write_sounds(data_set: DataSet, folder: Path) -> None:
         data_tools.save_audio(folder / f"{sound}_long.wav", windows[:n_windows].reshape(-1), rate)
 
 
-def _write_test_clips(data_set: DataSet, drawn: Drawn, settings: WindowSettings) -> None:
-    """About as much sound as the windows of the test split hold, in pairs that can be scored."""
+def _write_clips(data_set: DataSet, drawn: Drawn, settings: WindowSettings, split: str) -> None:
+    """About as much sound as the windows of a split hold, in pairs that can be scored."""
     rate = data_set.audio.sample_rate
-    length = max(round(TEST_CLIP_S * rate), data_set.audio.frame_length)
-    n_windows, _ = data_set.splits["test"]
+    length = max(round(CLIP_S * rate), data_set.audio.frame_length)
+    n_windows, _ = data_set.splits[split]
     n_clips = -(-n_windows * data_set.audio.frame_length // length)
-    source = drawn.source("test", Grid(length, settings.hop_length, settings.hop_length_noise))
-    folder = settings.sound_folder / "test"
+    source = drawn.source(split, Grid(length, settings.hop_length, settings.hop_length_noise))
+    folder = settings.sound_folder / split
     for first in range(0, n_clips, CLIPS_AT_ONCE):
         indices = range(first, min(first + CLIPS_AT_ONCE, n_clips))
         voices, noises = source.read(source.choose(indices), indices)

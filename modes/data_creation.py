@@ -107,4 +107,5 @@ def settings_of(options: argparse.Namespace) -> WindowSettings:
         options.hop_length_frame_noise,
         options.save_phase,
         options.overwrite,
+        options.save_clips,
     )

@@ -342,6 +342,18 @@ def test_the_third_split_can_be_scored(corpus, tmp_path, run_main):
     assert outcome.code == 0, outcome.err
 
 
+def test_clips_of_all_splits(corpus, made, tmp_path):
+    assert main.main(command(corpus, tmp_path, "--save_clips")) == 0
+    for split, count in (("train", 8), ("validation", 1)):
+        clean, noisy = (
+            sorted((tmp_path / "sound" / split / k).iterdir()) for k in ("clean", "noisy")
+        )
+        assert len(clean) == len(noisy) == count
+        assert soundfile.info(clean[0]).frames == 5 * RATE
+        assert clean[0].read_bytes() != noisy[0].read_bytes()
+    assert contents(made.folder).items() <= contents(tmp_path).items()
+
+
 def test_splits_that_leave_nothing_to_train_on_are_refused(corpus, tmp_path, run_main):
     shares = ("--validation_split=0.5", "--test_split=0.5")
     outcome = run_main(*command(corpus, tmp_path, *shares))
