@@ -12,7 +12,7 @@ from typing import IO
 
 from tqdm import tqdm
 
-from data_tools import PARTIAL
+from atomic_files import PARTIAL
 from errors import UserError
 
 # What macOS adds to archives.

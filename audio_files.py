@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+import atomic_files
 import data_tools
 import wav_chunks
 from errors import UsageError, UserError
@@ -382,7 +383,7 @@ def writing(path: Path, sound_format: SoundFormat) -> Iterator[Writer]:
         UserError: the folder cannot be written, the disk is full, or the container does not take
             such a rate or channel count.
     """
-    with data_tools.replacing(path) as temporary:
+    with atomic_files.replacing(path) as temporary:
         try:
             with _create(temporary, path, sound_format) as file:
                 for name, text in sound_format.tags.items():

@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import atomic_files
 import data_tools
 from errors import UserError
 
@@ -32,7 +33,7 @@ def pack(folder: Path, path: Path) -> int:
         UserError: there is no audio, or the pack cannot be written.
     """
     files = data_tools.find_audio_files(folder)
-    with data_tools.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with atomic_files.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for file in files:
             name = file.relative_to(folder).as_posix().encode("utf-8", "backslashreplace").decode()
             entry = zipfile.ZipInfo(name)

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from data_tools import replacing
+from atomic_files import replacing
 
 LOG = "log.csv"
 BEST = "best.keras"

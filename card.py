@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from atomic_files import replacing
 from config import AudioConfig
-from data_tools import replacing
 from errors import UsageError, UserError
 from features import Features
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
+import atomic_files
 import data_tools
 
 COLUMNS = 1200
@@ -279,5 +280,5 @@ def save_figure(figure: Figure, path: Path, dpi: int = 100) -> None:
     Raises:
         UserError: the folder cannot be written or the disk is full.
     """
-    with data_tools.replacing(path) as temporary:
+    with atomic_files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi, bbox_inches="tight")

@@ -1,4 +1,4 @@
-"""Signal functions on arrays: files, framing, STFT, decibels, levels, mixing.
+"""Signal functions on arrays: recordings to and from them, framing, STFT, decibels, levels, mixing.
 
 Waveforms are float32 in -1..1 with samples on the last axis. Spectrograms are complex64 shaped
 (..., bins, frames). Decibels are always relative to 1.0 and never below a stated floor.
@@ -6,10 +6,8 @@ Waveforms are float32 in -1..1 with samples on the last axis. Spectrograms are c
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from atomic_files import replacing
 from config import AudioConfig
 from errors import UserError
 
@@ -26,7 +25,6 @@ FLOOR_DB = -60.0
 ACTIVE_RANGE_DB = 40.0
 ACTIVITY_FRAME_S = 0.02
 TINY = 1e-10
-PARTIAL = ".partial-"
 STREAM_BLOCK = 2**18
 
 
@@ -149,75 +147,6 @@ def file_format(path: Path) -> str:
             f"Received: {path}"
         )
     return name
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` if the block succeeds, else vanishes.
-
-    Raises:
-        UserError: the folder cannot be written or the disk is full.
-    """
-    path = Path(path)
-    # Named before it is there, so that no interruption comes between the two.
-    temporary = path.parent / f"{_partial()}{secrets.token_hex(4)}{path.suffix}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(exist_ok=False)
-        yield temporary
-        temporary.replace(path)
-    except (OSError, soundfile.SoundFileError) as error:
-        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise UserError(f"Cannot write {path}: {reason}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def opened_folder(folder: Path) -> Iterator[int]:
-    """A folder, made if it is not there, as a descriptor that can be locked until the block ends.
-
-    Raises:
-        UserError: the folder cannot be made or opened.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"Cannot write {error.filename or folder}: {error.strerror}") from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _partial() -> str:
-    """Beginning of the names of this process's temporary files."""
-    return f"{PARTIAL}{os.getpid()}-"
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove the temporary files of `replacing` whose process was killed."""
-    if os.name != "posix":
-        return  # elsewhere there is no harmless way to ask whether a process lives
-    for path in Path(folder).glob(f"{PARTIAL}*-*"):
-        process = path.name.removeprefix(PARTIAL).partition("-")[0]
-        if process.isdecimal() and not _is_alive(int(process)):
-            with contextlib.suppress(OSError):  # of another user, who alone may remove it
-                path.unlink()
-
-
-def _is_alive(process: int) -> bool:
-    """Whether a process runs; one that ended and that nobody asked about does not."""
-    try:
-        os.kill(process, 0)
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True  # of another user, or of a system without /proc
-    return state != "Z"
 
 
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:

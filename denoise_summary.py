@@ -6,7 +6,7 @@ import collections
 import json
 from pathlib import Path
 
-import data_tools
+import atomic_files
 from denoise_file import picture_path
 from errors import UserError
 from job_list import DONE, FAILED, SKIPPED, Job, Record
@@ -122,5 +122,5 @@ def save_summary(folder: Path, records: list[Record]) -> None:
     Raises:
         UserError: the folder cannot be written or the disk is full.
     """
-    with data_tools.replacing(folder / SUMMARY_NAME) as temporary:
+    with atomic_files.replacing(folder / SUMMARY_NAME) as temporary:
         temporary.write_text(json.dumps(records, indent=2) + "\n")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import data_tools
+import atomic_files
 import report
 
 HEADINGS = ("network", "format", "file", "size (MB)", "ms per s of audio", "SI-SDR", "max abs")
@@ -87,5 +87,5 @@ def save(folder: Path, rows: Sequence[ExportRow], about: dict[str, Any]) -> None
     summary = {"about": about, "rows": [dataclasses.asdict(row) for row in rows]}
     texts = {".json": json.dumps(summary, indent=1) + "\n", ".md": markdown(summary)}
     for suffix, text in texts.items():
-        with data_tools.replacing(folder / f"{NAME}{suffix}") as temporary:
+        with atomic_files.replacing(folder / f"{NAME}{suffix}") as temporary:
             temporary.write_text(text)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import keras_tuner
 from keras_tuner.engine import hyperparameters as types
 
-from data_tools import replacing
+from atomic_files import replacing
 from errors import UsageError, UserError
 
 if TYPE_CHECKING:

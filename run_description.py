@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data_tools import replacing
+from atomic_files import replacing
 from errors import UsageError, UserError
 
 

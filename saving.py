@@ -16,8 +16,8 @@ import keras
 import numpy as np
 
 import registry
+from atomic_files import replacing
 from card import ModelCard, file_sha256
-from data_tools import replacing
 from errors import UserError
 from model_base import DenoisingHyperModel
 

@@ -19,7 +19,7 @@ from keras_tuner.engine import trial as trials
 from keras_tuner.src import config as keras_tuner_config
 
 import run_description
-from data_tools import replacing
+from atomic_files import replacing
 from errors import UsageError, UserError
 from model_base import DenoisingHyperModel
 

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from tqdm import tqdm
 
+import atomic_files
 import data_tools
 from errors import UsageError, UserError
 from worker_pool import worker_pool
@@ -35,7 +36,7 @@ BYTES_PER_SAMPLE = 2
 FRAMES_PER_BLOCK = 10_000
 FILES_PER_TASK = 4
 FILES_WORTH_A_PROCESS = 100
-PARTS = f"{data_tools.PARTIAL}decoding-"
+PARTS = f"{atomic_files.PARTIAL}decoding-"
 VCTK_NAME = r"([ps]\d+)_\d+\b"
 
 GroupedFiles = Sequence[tuple[Path, str]]
@@ -238,7 +239,7 @@ class AudioPool:
         """
         digest = _digest(files_with_groups, sample_rate)
         index_path = Path(cache_dir) / f"pool_{digest}.json"
-        with data_tools.opened_folder(index_path.parent) as folder:
+        with atomic_files.opened_folder(index_path.parent) as folder:
             fcntl.flock(folder, fcntl.LOCK_EX)  # until no other process builds a pool there
             if not index_path.is_file() or not _samples_path(index_path).is_file():
                 _build(files_with_groups, sample_rate, digest, index_path, progress, workers)
@@ -320,7 +321,7 @@ def _build(
     bad: list[tuple[str, str]] = []
     offset = 0
     with (
-        data_tools.replacing(_samples_path(index_path)) as temporary,
+        atomic_files.replacing(_samples_path(index_path)) as temporary,
         temporary.open("wb") as pool_file,
         tempfile.TemporaryDirectory(dir=index_path.parent, prefix=PARTS) as folder,
     ):
@@ -338,7 +339,7 @@ def _build(
             offset += sound.n_samples
         if not rows:
             raise UserError(f"None of the {len(files)} recordings can be used: {bad[0][1]}")
-    with data_tools.replacing(index_path) as temporary:
+    with atomic_files.replacing(index_path) as temporary:
         index = {"digest": digest, "sample_rate": sample_rate, "recordings": rows, "bad": bad}
         temporary.write_text(json.dumps(index))
 
@@ -347,7 +348,7 @@ def _clear_remains(folder: Path) -> None:
     """Delete what processes that were killed while decoding left behind."""
     for parts in folder.glob(f"{PARTS}*"):
         shutil.rmtree(parts, ignore_errors=True)
-    for unfinished in folder.glob(f"{data_tools.PARTIAL}*.int16"):
+    for unfinished in folder.glob(f"{atomic_files.PARTIAL}*.int16"):
         unfinished.unlink()
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+import atomic_files
 import corpora
 import data_tools
 from config import AudioConfig
@@ -287,7 +288,7 @@ def _write_windows(data_set: DataSet, store: WindowStore, workers: int) -> None:
 def _write_sources(path: Path, pools: dict[str, AudioPool]) -> None:
     """List the recordings that `windows.npy` counts."""
     with (
-        data_tools.replacing(path) as temporary,
+        atomic_files.replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         table = csv.writer(file)

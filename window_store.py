@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from data_tools import opened_folder, replacing
+from atomic_files import opened_folder, replacing
 from errors import UserError
 
 MANIFEST = "manifest.json"

@@ -35,6 +35,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 import args  # noqa: E402
+import atomic_files  # noqa: E402
 import data_tools  # noqa: E402
 import environment  # noqa: E402
 from benchmarks import network_variants  # noqa: E402
@@ -340,7 +341,7 @@ def main() -> None:
         }
         results = json.loads(options.results.read_text()) if options.results.exists() else {}
         results[part] = {"about": about, "figures": figures}
-        with data_tools.replacing(options.results) as temporary:
+        with atomic_files.replacing(options.results) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n")
         print(part, json.dumps(figures, indent=1)[:4000])
 

@@ -18,8 +18,8 @@ sys.path.insert(0, str(REPOSITORY))
 
 import environment  # noqa: E402
 import export_report  # noqa: E402
+from atomic_files import replacing  # noqa: E402
 from benchmarks.readme_parts import with_part  # noqa: E402
-from data_tools import replacing  # noqa: E402
 from export_report import ExportRow  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "EXPORTS.json"

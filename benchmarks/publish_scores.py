@@ -18,9 +18,9 @@ sys.path.insert(0, str(REPOSITORY))
 
 import environment  # noqa: E402
 import report  # noqa: E402
+from atomic_files import replacing  # noqa: E402
 from benchmarks.readme_parts import with_part  # noqa: E402
 from card import ModelCard  # noqa: E402
-from data_tools import replacing  # noqa: E402
 from score_summary import COLUMNS  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "RESULTS.json"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import atomic_files
 import cost
 import data_tools
 import environment
@@ -165,7 +166,7 @@ def write_report(folder: Path, summary: Summary, rows: Sequence[Row]) -> None:
         "scores.csv": report.scores_csv(rows),
     }
     for name, text in texts.items():
-        with data_tools.replacing(folder / name) as temporary:
+        with atomic_files.replacing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

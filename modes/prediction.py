@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import args
+import atomic_files
 import data_tools
 import runtime
 from audio_files import RawFormat
@@ -57,12 +58,12 @@ def run(options: argparse.Namespace) -> int:
 def no_partial_files(folders: set[Path]) -> Iterator[None]:
     """Remove what killed processes left: those of an earlier run, and those of this one."""
     for folder in folders:
-        data_tools.remove_partial_files(folder)
+        atomic_files.remove_partial_files(folder)
     try:
         yield
     finally:
         for folder in folders:
-            data_tools.remove_partial_files(folder)
+            atomic_files.remove_partial_files(folder)
 
 
 def settings_of(options: argparse.Namespace) -> BatchSettings:

@@ -25,7 +25,7 @@ import small_networks
 import soundfile
 
 import main
-from data_tools import PARTIAL
+from atomic_files import PARTIAL
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RATE = 8000

@@ -10,6 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+import atomic_files
 import data_tools
 from config import AudioConfig
 from errors import UserError
@@ -305,7 +306,7 @@ class TestReplacing:
     def test_success_replaces_and_leaves_nothing_else(self, tmp_path):
         path = tmp_path / "new" / "file.txt"
         for text in ("one", "two"):
-            with data_tools.replacing(path) as temporary:
+            with atomic_files.replacing(path) as temporary:
                 temporary.write_text(text)
         assert path.read_text() == "two"
         assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
@@ -314,7 +315,7 @@ class TestReplacing:
     def test_failure_keeps_the_old_and_leaves_nothing_else(self, error, tmp_path):
         path = tmp_path / "file.txt"
         path.write_text("old")
-        with pytest.raises(error), data_tools.replacing(path) as temporary:
+        with pytest.raises(error), atomic_files.replacing(path) as temporary:
             temporary.write_text("half")
             raise error
         assert path.read_text() == "old"
@@ -322,7 +323,7 @@ class TestReplacing:
 
     def test_the_mode_is_that_of_a_new_file(self, tmp_path):
         (tmp_path / "plain").touch()
-        with data_tools.replacing(tmp_path / "file") as temporary:
+        with atomic_files.replacing(tmp_path / "file") as temporary:
             temporary.touch()
         modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "file")]
         assert modes[0] == modes[1]
@@ -331,7 +332,7 @@ class TestReplacing:
         (tmp_path / "file").touch()
         with (
             pytest.raises(UserError, match="Cannot write"),
-            data_tools.replacing(tmp_path / "file" / "inside.wav"),
+            atomic_files.replacing(tmp_path / "file" / "inside.wav"),
         ):
             pass
 
@@ -340,7 +341,7 @@ class TestReplacing:
         tmp_path.chmod(0o500)
         with (
             pytest.raises(UserError, match="Cannot write"),
-            data_tools.replacing(tmp_path / "file.wav"),
+            atomic_files.replacing(tmp_path / "file.wav"),
         ):
             pass
 
@@ -348,7 +349,7 @@ class TestReplacing:
     def test_a_full_disk(self, tmp_path):
         with (
             pytest.raises(UserError, match=r"Cannot write.*No space left"),
-            data_tools.replacing(tmp_path / "file.txt"),
+            atomic_files.replacing(tmp_path / "file.txt"),
             open("/dev/full", "w") as full,  # noqa: PTH123
         ):
             full.write("x" * 100000)
@@ -360,10 +361,10 @@ def test_partial_files_of_ended_processes_are_swept(tmp_path):
     """Even of one that its parent has not asked about, as a container without init leaves it."""
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        mine = tmp_path / f"{data_tools.PARTIAL}{os.getpid()}-a.wav"
-        for path in (mine, tmp_path / f"{data_tools.PARTIAL}{process.pid}-b.wav"):
+        mine = tmp_path / f"{atomic_files.PARTIAL}{os.getpid()}-a.wav"
+        for path in (mine, tmp_path / f"{atomic_files.PARTIAL}{process.pid}-b.wav"):
             path.write_bytes(b"half")
-        data_tools.remove_partial_files(tmp_path)
+        atomic_files.remove_partial_files(tmp_path)
         assert list(tmp_path.iterdir()) == [mine]
 
 

@@ -20,7 +20,8 @@ MODELS = sorted({target.split(":")[0] for target in registry.MODELS.values()})
 MODES = [name for name in PATHS if name.startswith("modes.")]
 NETWORK_LIBRARIES = {"tensorflow", "keras", "keras_tuner", "torch", "jax"}
 SLOW_LIBRARIES = {*NETWORK_LIBRARIES, "librosa", "matplotlib", "sklearn"}
-FILES_AND_AUDIO = {"pathlib", "os", "io", "shutil", "soundfile", "soxr", "librosa", "data_tools"}
+FILES_AND_AUDIO = {"pathlib", "os", "io", "shutil", "soundfile", "soxr", "librosa"}
+FILES_AND_AUDIO |= {"atomic_files", "data_tools"}
 
 
 @functools.cache

@@ -21,7 +21,8 @@ import soundfile
 import audio_files
 import data_display
 import loudness
-from data_tools import PARTIAL, load_audio
+from atomic_files import PARTIAL
+from data_tools import load_audio
 from denoise_file import FileOptions, denoise_file
 from denoise_pipe import denoise_pipe
 from enhancer import Enhancer

@@ -14,8 +14,8 @@ from typing import Any
 import data_display
 import registry
 import report
+from atomic_files import replacing
 from card import ModelCard
-from data_tools import replacing
 from features import MAGNITUDES
 from score_summary import KEY_METRICS
 
