@@ -254,15 +254,16 @@ class SignalToNoiseRatio(keras.metrics.MeanMetricWrapper):
 def spectral_distance(clean, estimate, n_fft: int):
     """Spectral convergence and log magnitude distance of waveforms (batch, samples) -> (batch,)."""
     hop = n_fft // 4
-    length = clean.shape[-1] // hop * hop
+    length = ops.shape(clean)[-1] // hop * hop
     magnitudes = [
         ops.sqrt(ops.sum(ops.square(spectral_ops.stft(w[:, :length], n_fft, hop)), axis=-1) + 1e-7)
         for w in (clean, estimate)
     ]
     # A root has no gradient at 0, where silence meets silence.
     error = ops.sqrt(ops.sum(ops.square(magnitudes[0] - magnitudes[1]), axis=(1, 2)) + 1e-12)
-    bins = magnitudes[0].shape[1] * magnitudes[0].shape[2]
-    quietest = QUIETEST_LEVEL * math.sqrt(0.5 * n_fft * bins)
+    _, n_frames, n_bins = ops.shape(magnitudes[0])  # tensors where a graph leaves them open
+    bins = ops.cast(n_frames * n_bins, "float32")
+    quietest = QUIETEST_LEVEL * ops.sqrt(0.5 * n_fft * bins)
     convergence = error / ops.maximum(ops.norm(magnitudes[0], axis=(1, 2)), quietest)
     return convergence + ops.mean(
         ops.abs(ops.log(magnitudes[0]) - ops.log(magnitudes[1])), axis=(1, 2)

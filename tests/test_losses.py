@@ -112,6 +112,17 @@ def test_losses_survive_being_saved(name):
     assert twin.get_config() == loss.get_config()
 
 
+@pytest.mark.parametrize("name", WAVEFORM_LOSSES)
+def test_losses_of_waveforms_train_where_the_graph_leaves_the_length_open(name, waveforms):
+    """The kind: a loss that was only ever called eagerly asks for a shape that `fit` lacks."""
+    network = keras.Sequential(
+        [keras.Input((None, 1)), keras.layers.Conv1D(1, 3, padding="same", name="filter")]
+    )
+    network.compile(optimizer="adam", loss=make(name))
+    history = network.fit(*waveforms, batch_size=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
 def test_noise_left_in_silence_does_not_outweigh_voices(rng):
     loss = make("multi_res_stft")
     voice, noise = 0.1 * rng.standard_normal((2, 4, 4096, 1)).astype(np.float32)
