@@ -105,7 +105,8 @@ def copy_moments(source: keras.Model, target: keras.Model) -> bool:
     Returns:
         Whether the source has an optimizer whose state fits.
     """
-    if source.optimizer is None:
+    # A network that was saved without being compiled has no such attribute.
+    if getattr(source, "optimizer", None) is None:
         return False
     target.optimizer.build(target.trainable_variables)
     given, wanted = _moments(source.optimizer), _moments(target.optimizer)

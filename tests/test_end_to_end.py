@@ -253,7 +253,6 @@ def test_training_in_parts(tmp_path, run_main):
     parts = [small_dataset.save(tmp_path / name) for name in ("first", "second", "third")]
     command = [
         *("--mode", "training", "--epochs", "1", "--batch_size", "4", "--name_model", "parts"),
-        "--save_optimizer",
         *("--weights_folder", tmp_path / "weights", "--run_dir", tmp_path / "runs"),
         *("--hyperparameter", "base_filters=8", "depth=2"),
     ]
