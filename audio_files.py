@@ -46,9 +46,10 @@ BLOCK_VALUES = 2**20
 LARGEST_WAV = 2**32 - 2**16
 PROBE_BYTES = 2**16
 SYSTEM_ERROR = 2  # libsndfile's code for what the operating system refused
-# Beginnings of sample types that hold what is beyond full scale; what libsndfile compands or codes
-# as differences wraps around there.
-UNLIMITED = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG")
+# Sample types that hold what is beyond full scale. What libsndfile compands or codes as differences
+# wraps around there, and encoders such as LAME end the process far beyond it.
+UNLIMITED = ("FLOAT", "DOUBLE")
+ENCODED = ("VORBIS", "OPUS", "MPEG")
 LOUDEST_COMPANDED = 1.0 - 2.0**-15
 HIGHEST_RAW_RATE = 2**31 - 1
 WRITE_FRAMES = 2**16  # Vorbis takes a block's size from the stack
@@ -207,14 +208,11 @@ class Recording:
     def _container_blocks(self) -> Iterator[np.ndarray]:
         """All samples, through PyAV."""
         av = _import_av(self.path)
-        try:
-            with av.open(self.path) as container:
-                resampler = av.AudioResampler(format="fltp", rate=self.format.sample_rate)
-                for frame in container.decode(audio=0):
-                    yield from (part.to_ndarray() for part in resampler.resample(frame))
-                yield from (part.to_ndarray() for part in resampler.resample(None))
-        except av.error.FFmpegError as error:
-            raise _unreadable(self.path, error) from error
+        with _av_errors(self.path), av.open(self.path) as container:
+            resampler = av.AudioResampler(format="fltp", rate=self.format.sample_rate)
+            for frame in container.decode(audio=0):
+                yield from (part.to_ndarray() for part in resampler.resample(frame))
+            yield from (part.to_ndarray() for part in resampler.resample(None))
 
 
 def check_regular_file(path: Path) -> None:
@@ -259,21 +257,35 @@ def _import_av(path: Path) -> Any:
 def _container_format(path: Path) -> tuple[SoundFormat, int | None]:
     """Format of the first sound in a container, and its samples where the container tells."""
     av = _import_av(path)
+    with _av_errors(path), av.open(path) as container:
+        if not container.streams.audio:
+            raise UserError(f"No sound in {path}")
+        stream = container.streams.audio[0]
+        tags = {k.lower(): v for k, v in container.metadata.items()}
+        seconds = container.duration and container.duration / av.time_base
+        sound_format = SoundFormat(
+            stream.rate,
+            stream.channels,
+            subtype=_decoded_subtype(stream),
+            tags={k: tags[k] for k in OWN_TAGS if k in tags},
+        )
+        return sound_format, seconds and round(seconds * stream.rate)
+
+
+@contextlib.contextmanager
+def _av_errors(path: Path) -> Iterator[None]:
+    """One sentence in place of whatever PyAV raises at a damaged file, which is of many kinds.
+
+    Raises:
+        UserError: always in place of another error.
+    """
     try:
-        with av.open(path) as container:
-            if not container.streams.audio:
-                raise UserError(f"No sound in {path}")
-            stream = container.streams.audio[0]
-            tags = {k.lower(): v for k, v in container.metadata.items()}
-            seconds = container.duration and container.duration / av.time_base
-            sound_format = SoundFormat(
-                stream.rate,
-                stream.channels,
-                subtype=_decoded_subtype(stream),
-                tags={k: tags[k] for k in OWN_TAGS if k in tags},
-            )
-            return sound_format, seconds and round(seconds * stream.rate)
-    except av.error.FFmpegError as error:
+        yield
+    except UserError:
+        raise
+    except (AttributeError, UnicodeError) as error:  # about PyAV, and not about the file
+        raise UserError(f"Cannot read {path} as audio: its data is damaged") from error
+    except Exception as error:
         raise _unreadable(path, error) from error
 
 
@@ -353,7 +365,7 @@ class Writer:
     def __init__(self, file: soundfile.SoundFile) -> None:
         self._file = file
         self._bits = PCM_BITS.get(file.subtype)
-        self._limit = np.inf if file.subtype.startswith(UNLIMITED) else LOUDEST_COMPANDED
+        self._limit = _limit(file.subtype)
         self.clipped = 0
 
     def write(self, block: np.ndarray) -> None:
@@ -373,6 +385,13 @@ class Writer:
         self.clipped += int(np.count_nonzero((scaled < -limit) | (scaled > limit - 1)))
         whole = np.clip(scaled, -limit, limit - 1).astype(np.int64) << (32 - self._bits)
         self._file.write(whole.astype(np.int32))
+
+
+def _limit(subtype: str) -> float:
+    """The loudest sample that a sample type takes."""
+    if subtype in UNLIMITED:
+        return np.inf
+    return 1.0 if subtype.startswith(ENCODED) else LOUDEST_COMPANDED
 
 
 @contextlib.contextmanager

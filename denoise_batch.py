@@ -25,9 +25,9 @@ import worker_pool
 from audio_files import check_regular_file
 from card import ModelCard, file_sha256
 from denoise_file import FileOptions, Progress, check_replaceable, denoise_file, result_paths
-from denoise_summary import printable, speed
+from denoise_summary import speed
 from enhancer import Enhancer
-from errors import UserError
+from errors import UserError, printable
 from job_list import DONE, FAILED, SKIPPED, STARTED, Job, Manifest, Record
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
@@ -197,6 +197,9 @@ def denoise_jobs(jobs: list[Job], settings: BatchSettings, n_processes: int = 1)
             by_job[job] = record
             if record["status"] == FAILED:
                 bar.write(f"error: {printable(record['error'])}", file=sys.stderr)
+            elif record["status"] == DONE:
+                for note in record["notes"]:
+                    bar.write(f"note: {printable(f'{job.source}: {note}')}", file=sys.stderr)
             if record["status"] == SKIPPED:
                 bar.total -= sizes[job]  # or what is left would seem as fast as that
             else:

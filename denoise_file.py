@@ -19,7 +19,7 @@ import wav_chunks
 from audio_files import BLOCK_VALUES, RawFormat, Recording, output_format, writing
 from data_tools import TINY
 from enhancer import Enhancer, StreamingEnhancer, check_channels, check_rate
-from errors import UserError
+from errors import UserError, printable
 from loudness import LoudnessMeter
 
 PEAK_LIMIT_DBFS = -1.0
@@ -62,6 +62,7 @@ class Report:
         channels: channels of the output.
         level_in_dbfs, level_out_dbfs: active levels of the loudest channel before and after.
         clipped: samples of the output that were beyond full scale.
+        notes: what else a listener should know, a sentence each.
     """
 
     audio_s: float
@@ -70,6 +71,7 @@ class Report:
     level_in_dbfs: float
     level_out_dbfs: float
     clipped: int
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def noise_path(target: Path) -> Path:
@@ -123,6 +125,7 @@ def denoise_file(
     sound_format = dataclasses.replace(recording.format, channels=channels, chunks=chunks)
     sound_format = output_format(target, sound_format, n_samples)
     meter = levels.LevelMeter(rate, channels)
+    notes: list[str] = []
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(writing(target, sound_format))
         sinks: list[Sink] = []
@@ -130,7 +133,7 @@ def denoise_file(
             noise = stack.enter_context(writing(noise_path(target), sound_format))
             sinks.append(lambda noisy, clean: noise.write(noisy - clean))
         if options.plot:
-            sinks.append(stack.enter_context(_picture(target, source.name, rate, n_samples)))
+            sinks.append(stack.enter_context(_picture(target, source.name, rate, n_samples, notes)))
         if progress is not None:
             sinks.append(_counter(progress, n_samples, rate))
         denoised = _denoised(_selected(recording, options), stream, sinks)
@@ -144,6 +147,7 @@ def denoise_file(
         level_in_dbfs=_dbfs(active_rms),
         level_out_dbfs=_dbfs(meter.active_rms()),
         clipped=writer.clipped,
+        notes=notes,
     )
 
 
@@ -233,15 +237,21 @@ def _counter(progress: Progress, n_samples: int, rate: int) -> Sink:
 
 
 @contextlib.contextmanager
-def _picture(target: Path, title: str, rate: int, n_samples: int) -> Iterator[Sink]:
-    """A sink for a picture, which is written at the end."""
+def _picture(
+    target: Path, title: str, rate: int, n_samples: int, notes: list[str]
+) -> Iterator[Sink]:
+    """A sink for a picture, which is written at the end; what prevents it is a note."""
     import data_display
 
     picture = data_display.RecordingPicture(rate, n_samples)
     yield picture.feed
-    picture.finish()
-    figure = data_display.recording_figure(picture, title)
-    data_display.save_figure(figure, picture_path(target))
+    try:
+        picture.finish()
+        figure = data_display.recording_figure(picture, printable(title))
+        data_display.save_figure(figure, picture_path(target))
+    except Exception as error:  # the sound is there, whatever a picture of it lacks
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        notes.append(f"there is no picture: {reason}")
 
 
 def _levelled(

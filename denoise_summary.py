@@ -8,17 +8,11 @@ from pathlib import Path
 
 import atomic_files
 from denoise_file import picture_path
-from errors import UserError
+from errors import UserError, printable
 from job_list import DONE, FAILED, SKIPPED, Job, Record
 
 SUMMARY_NAME = "summary.json"
 HEADINGS = ("recording", "length", "speed", "level (dBFS)", "SI-SDR (dB)", "result")
-
-
-def printable(text: str) -> str:
-    """Text without the line breaks and broken characters that file names may have."""
-    encoded = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in encoded)
 
 
 def summary_table(jobs: list[Job], records: list[Record]) -> str:

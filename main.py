@@ -6,25 +6,29 @@ python main.py --help               list the modes
 python main.py --mode MODE --help   list the options of a mode
 """
 
+import io
 import os
 import signal
 import sys
 
 import args
 import registry
-from errors import UserError
+from errors import UserError, printable
 
 MISSING = "Python has no package {}: pip install -r requirements.txt, or -predict.txt to denoise"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one mode and return the exit code of the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names may have what a terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = args.parse(argv)
         run = registry.resolve(registry.MODES, "mode", options.mode)
         return run(options) or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
         print(f"error: {MISSING.format(error.name)}", file=sys.stderr)
@@ -38,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {printable(f'{place}{error.strerror or error}')}", file=sys.stderr)
         return 1
 
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 import atomic_files
 import data_tools
-from errors import UsageError, UserError
+from errors import UsageError, UserError, printable
 from worker_pool import worker_pool
 
 POOL_VERSION = 2
@@ -410,5 +410,5 @@ def report_bad(pools: Iterable[AudioPool]) -> int:
     """Name every file that could not be used on stderr, and return how many there were."""
     bad = dict(entry for pool in pools for entry in pool.bad)
     for reason in bad.values():
-        print(f"left out: {reason}", file=sys.stderr)
+        print(f"left out: {printable(reason)}", file=sys.stderr)
     return len(bad)

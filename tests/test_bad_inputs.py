@@ -696,3 +696,87 @@ def test_containers_need_a_library_and_say_so(weights, tmp_path, run_main, monke
     source.write_bytes(noise_bytes(100))
     outcome = predict(run_main, weights, tmp_path, source)
     check_refusal(outcome, "requirements-extra.txt", tmp_path / "out")
+
+
+# Kind: an encoder that ends the whole process at samples far beyond full scale.
+@pytest.mark.parametrize("suffix", ["mp3", "ogg", "opus"])
+def test_lossy_encoders_get_sound_within_full_scale(suffix, weights, tmp_path, run_main):
+    source = tmp_path / "loud.wav"
+    source.write_bytes(encoded(1e8 * TONE, subtype="FLOAT"))
+    outcome = predict(run_main, weights, tmp_path, source, "--format", suffix, "--strength", 0.5)
+    assert outcome.code == 0, outcome.err
+    assert "samples clipped" in outcome.out
+    samples, _ = soundfile.read(tmp_path / "out" / f"loud.{suffix}")
+    assert np.abs(samples).max() < 4.0  # lossy coding overshoots what it was given
+
+
+# Kind: a decoder's own exceptions, which are not only those that it documents.
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        AttributeError("'AudioStream' object has no attribute 'rate'"),
+        MemoryError(),
+        ValueError("Invalid channel layout"),
+    ],
+)
+def test_whatever_a_decoder_raises_is_one_sentence(error, weights, tmp_path, run_main, monkeypatch):
+    av = pytest.importorskip("av")
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(av, "open", fail)
+    source = tmp_path / "a.m4a"
+    source.write_bytes(noise_bytes(500))
+    outcome = predict(run_main, weights, tmp_path, source)
+    check_refusal(outcome, UNREADABLE, tmp_path / "out")
+    assert type(error).__name__ not in outcome.err
+
+
+# Kind: something beside the sound (a table, a picture) that cannot be had costs the sound, too.
+def test_a_name_that_the_terminal_cannot_show_costs_nothing(weights, tmp_path):
+    source = tmp_path / "in" / "Gespräch 会話.wav"
+    source.parent.mkdir()
+    source.write_bytes(riff())
+    arguments = [f"--weights_folder={weights.parent}", f"--name_model={weights.name}"]
+    command = [sys.executable, REPOSITORY / "main.py", source.parent, *arguments]
+    command += ["--dir_save_prediction", tmp_path / "out"]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    process = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
+    assert (process.returncode, process.stderr) == (0, b"")
+    assert rb"\u4f1a\u8a71" in process.stdout
+    assert (tmp_path / "out" / "summary.json").is_file()
+
+
+def test_a_picture_has_a_name_that_is_no_text(weights, tmp_path, run_main):
+    source = tmp_path / os.fsdecode(b"caf\xe9.wav")
+    source.write_bytes(riff())
+    outcome = predict(run_main, weights, tmp_path, source, "--plot")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+def test_a_picture_that_fails_costs_the_picture(
+    weights, tmp_path, recording, run_main, monkeypatch
+):
+    def fail(*_):
+        raise RuntimeError("no fonts")
+
+    monkeypatch.setattr("data_display.recording_figure", fail)
+    outcome = predict(run_main, weights, tmp_path, recording, "--plot")
+    assert outcome.code == 0
+    assert outcome.err.endswith(f"{recording.name}: there is no picture: RuntimeError: no fonts\n")
+    assert (tmp_path / "out" / recording.name).is_file()
+
+
+# Kind: names are data; what a terminal would obey is shown and not sent.
+def test_errors_hold_no_control_codes(run_main):
+    outcome = run_main("\x1b[31mred\nline.wav")
+    assert "\\x1b[31mred\\nline.wav" in outcome.err
+
+
+def test_errors_before_any_recording_hold_no_control_codes(run_main):
+    outcome = run_main("--audio_dir_prediction", "\x1b[31mred\nfolder")
+    assert outcome.code == 1
+    assert outcome.err == "error: No such folder: \\x1b[31mred\\nfolder\n"
