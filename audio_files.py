@@ -23,6 +23,7 @@ import wav_chunks
 from errors import UsageError, UserError
 from registry import FORMATS
 from reproducible import make_reproducible
+from sound_files import SoundFile, native_name
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".3gp", ".ts", ".mpg", ".mpeg")
 SOUND_SUFFIXES = (".m4a", ".m4b", ".aac", ".mka", ".wma", ".amr", ".ac3")
@@ -156,6 +157,7 @@ class Recording:
         self._raw = raw
         check_regular_file(path)
         self._is_container = False
+        self.note = ""
         try:
             with self._open() as file:
                 self.format = SoundFormat(
@@ -166,7 +168,8 @@ class Recording:
                     _tags(file),
                     wav_chunks.read_chunks(path),
                 )
-                self.n_samples: int | None = file.frames
+                self.n_samples: int | None = file.length
+                self.note = file.note
         except (soundfile.SoundFileError, OSError, ValueError) as error:
             if path.suffix.lower() not in CONTAINER_SUFFIXES:
                 raise _unreadable(path, error) from error
@@ -191,16 +194,16 @@ class Recording:
             if end is not None and position >= end:
                 return
 
-    def _open(self) -> soundfile.SoundFile:
+    def _open(self) -> SoundFile:
         """The file in libsndfile."""
         arguments = self._raw.arguments() if self._raw else {}
-        return soundfile.SoundFile(data_tools.native_name(self.path), "r", **arguments)
+        return SoundFile(self.path, **arguments)
 
     def _file_blocks(self, size: int) -> Iterator[np.ndarray]:
         """All samples, through libsndfile."""
         try:
             with self._open() as file:
-                while len(block := file.read(size, dtype="float32", always_2d=True)):
+                for block in file.blocks_of(size):
                     yield block.T
         except (soundfile.SoundFileError, OSError) as error:
             raise _unreadable(self.path, error) from error
@@ -422,7 +425,7 @@ def _create(temporary: Path, path: Path, sound_format: SoundFormat) -> soundfile
     rate, channels = sound_format.sample_rate, sound_format.channels
     kind = {"subtype": sound_format.subtype, "format": sound_format.container}
     try:
-        return soundfile.SoundFile(data_tools.native_name(temporary), "w", rate, channels, **kind)
+        return soundfile.SoundFile(native_name(temporary), "w", rate, channels, **kind)
     except soundfile.LibsndfileError as error:
         if error.code == SYSTEM_ERROR:
             raise

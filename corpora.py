@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 import audio_pack
-import data_tools
 import pairs as pairing
 import sources
 from errors import UsageError, UserError
 from pairs import Pair
+from sound_files import read_header
 from sources import AudioPool, Recording
 
 SPLITS = ("train", "validation", "test")
@@ -329,10 +328,7 @@ def match(
         first, second = (indices.get(number) for indices in index_of)
         if first is None or second is None:
             continue
-        rates = [
-            soundfile.info(data_tools.native_name(path)).samplerate
-            for path in (pair.clean, pair.noisy)
-        ]
+        rates = [read_header(path).rate for path in (pair.clean, pair.noisy)]
         durations = [
             pool.recordings[index].n_samples / pool.sample_rate
             for pool, index in ((clean, first), (noisy, second))

@@ -7,8 +7,6 @@ Waveforms are float32 in -1..1 with samples on the last axis. Spectrograms are c
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import soxr
 from atomic_files import replacing
 from config import AudioConfig
 from errors import UserError
+from sound_files import SoundFile, native_name
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
 FLOOR_DB = -60.0
@@ -49,15 +48,6 @@ def find_audio_files(folder: Path) -> list[Path]:
     return files
 
 
-def native_name(path: Path) -> bytes | str:
-    """A path for libsndfile, even if it is no valid text."""
-    try:
-        str(path).encode(sys.getfilesystemencoding())
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return str(path)
-
-
 def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
     """Read a whole file as one mono waveform.
 
@@ -72,11 +62,14 @@ def load_audio(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, 
         UserError: the file is missing, unreadable, empty, or holds NaN or infinite samples.
     """
     try:
-        samples, rate = soundfile.read(native_name(path), dtype="float32", always_2d=True)
+        with SoundFile(path) as file:
+            rate = file.samplerate
+            blocks = list(file.blocks_of(STREAM_BLOCK))
     except (soundfile.SoundFileError, OSError) as error:
         raise UserError(f"Cannot read {path} as audio: {str(error).rstrip('.')}") from error
-    if not len(samples):
+    if not blocks:
         raise UserError(f"No samples in {path}")
+    samples = np.concatenate(blocks)
     if not np.isfinite(samples).all():
         raise UserError(f"NaN or infinite samples in {path}")
     waveform = samples.mean(axis=1)
@@ -99,15 +92,17 @@ def stream_audio(path: Path, sample_rate: int) -> Iterator[np.ndarray]:
         UserError: the file is missing, unreadable, empty, or holds NaN or infinite samples.
     """
     try:
-        with soundfile.SoundFile(native_name(path)) as file:
+        with SoundFile(path) as file:
             stream = soxr.ResampleStream(file.samplerate, sample_rate, 1, "float32", quality="VHQ")
             same = file.samplerate == sample_rate
-            while len(samples := file.read(STREAM_BLOCK, dtype="float32", always_2d=True)):
+            n_samples = 0
+            for samples in file.blocks_of(STREAM_BLOCK):
                 if not np.isfinite(samples).all():
                     raise UserError(f"NaN or infinite samples in {path}")
+                n_samples += len(samples)
                 block = samples.mean(axis=1)
                 yield block if same else stream.resample_chunk(block)
-            if not file.tell():
+            if not n_samples:
                 raise UserError(f"No samples in {path}")
             if not same:
                 yield stream.resample_chunk(np.zeros(0, np.float32), last=True)

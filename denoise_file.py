@@ -125,7 +125,7 @@ def denoise_file(
     sound_format = dataclasses.replace(recording.format, channels=channels, chunks=chunks)
     sound_format = output_format(target, sound_format, n_samples)
     meter = levels.LevelMeter(rate, channels)
-    notes: list[str] = []
+    notes = [recording.note] if recording.note else []
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(writing(target, sound_format))
         sinks: list[Sink] = []

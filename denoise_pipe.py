@@ -9,13 +9,14 @@ complete. Raw samples for a network that streams come out as they go in:
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
 from denoise_file import FileOptions, denoise_file
 from enhancer import Enhancer
-from errors import UserError
+from errors import UserError, printable
 from live_pipe import denoise_samples
 
 
@@ -51,8 +52,10 @@ def _denoise_whole(
         with noisy.open("wb") as file:
             shutil.copyfileobj(source, file)
         try:
-            denoise_file(enhancer, noisy, clean, options)
+            report = denoise_file(enhancer, noisy, clean, options)
         except UserError as error:
             raise UserError(str(error).replace(str(noisy), "standard input")) from error
+        for note in report.notes:
+            print(f"note: standard input: {printable(note)}", file=sys.stderr)
         with clean.open("rb") as file:
             shutil.copyfileobj(file, sink)

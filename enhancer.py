@@ -33,9 +33,8 @@ import runtime as runtimes
 from block_processing import GainLimits, Resampler
 from card import ModelCard
 from errors import UsageError
+from sound_files import MAX_CHANNELS, MAX_RATE, MIN_RATE
 
-MIN_RATE, MAX_RATE = 1000, 768_000
-MAX_CHANNELS = 64
 BLOCK_S = 10
 
 

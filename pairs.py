@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import scipy.signal
-import soundfile
 
 import data_tools
 from errors import UsageError, UserError
+from sound_files import Header, read_header
 
 LONGEST_SHIFT_S = 0.05
 
@@ -112,43 +112,42 @@ def _by_name(folder: Path, left_out: list[str] | None = None) -> dict[str, Path]
 
 
 def check_headers(pairs: Sequence[Pair]) -> int:
-    """Compare channels, rates and lengths within every pair.
+    """Compare channels, rates and lengths within every pair whose headers can be read.
 
     Returns:
         The lowest sample rate among them, Hz.
 
     Raises:
-        UserError: a header cannot be read, or the recordings of a pair do not fit together.
+        UserError: there is none such, or the recordings of a pair do not fit together.
     """
     rates = []
     for pair in pairs:
-        clean = _header(pair.clean)
-        for path in (pair.noisy, *pair.enhanced.values()):
-            _check_same(pair.clean, clean, path, _header(path))
-        rates.append(clean.samplerate)
+        paths = (pair.noisy, *pair.enhanced.values())
+        try:
+            clean, *others = (read_header(path) for path in (pair.clean, *paths))
+        except UserError as error:  # scoring leaves the pair out, and names the file
+            sentence = str(error)
+            continue
+        for path, header in zip(paths, others, strict=True):
+            _check_same(pair.clean, clean, path, header)
+        rates.append(clean.rate)
+    if not rates:
+        raise UserError(f"None of the {len(pairs)} pairs can be read: {sentence}")
     return min(rates)
-
-
-def _header(path: Path) -> soundfile._SoundFileInfo:
-    """Rate, channels and length of a file."""
-    try:
-        return soundfile.info(data_tools.native_name(path))
-    except (soundfile.SoundFileError, OSError) as error:
-        raise UserError(f"Cannot read {path} as audio: {str(error).rstrip('.')}") from error
 
 
 def _check_same(
     clean_path: Path,
-    clean: soundfile._SoundFileInfo,
+    clean: Header,
     path: Path,
-    other: soundfile._SoundFileInfo,
+    other: Header,
 ) -> None:
     """Refuse a partner that differs in what alignment cannot mend."""
     if clean.channels != other.channels:
         what = f"{clean.channels} channels and {path} has {other.channels}"
         raise UserError(f"A pair must have one number of channels; {clean_path} has {what}")
-    if clean.samplerate != other.samplerate:
-        what = f"{clean.samplerate} Hz and {path} {other.samplerate} Hz"
+    if clean.rate != other.rate:
+        what = f"{clean.rate} Hz and {path} {other.rate} Hz"
         raise UserError(f"A pair must have one sample rate; {clean_path} has {what}")
     if abs(clean.duration - other.duration) > LONGEST_SHIFT_S:
         what = f"{clean.duration:.3f} s and {path} {other.duration:.3f} s"

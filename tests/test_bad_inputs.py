@@ -24,8 +24,12 @@ import pytest
 import small_networks
 import soundfile
 
+import audio_files
+import data_tools
 import main
+import sound_files
 from atomic_files import PARTIAL
+from errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RATE = 8000
@@ -134,14 +138,13 @@ FILES = {
     "data cut off": (riff()[:3000], "a.wav", DENOISED),
     "data cut off in a sample": (riff()[:3001], "a.wav", DENOISED),
     "data size too large": (riff(data_size=2**32 - 1, riff_size=2**32 - 1), "a.wav", DENOISED),
-    "data size zero": (riff(data_size=0), "a.wav", "No samples"),
     "riff size zero": (riff(riff_size=0), "a.wav", DENOISED),
     "riff size nonsense": (riff(riff_size=7), "a.wav", DENOISED),
     "unknown sample type": (riff(tag=0x1234), "a.wav", UNREADABLE),
     "no channels": (riff(channels=0), "a.wav", UNREADABLE),
     "no bits": (riff(bits=0), "a.wav", UNREADABLE),
     "no rate": (riff(rate=0), "a.wav", f"({UNREADABLE}|`rate` must be)"),
-    "100 Hz": (encoded(rate=100), "a.wav", "`rate` must be 1000..768000 Hz. Received: 100"),
+    "100 Hz": (encoded(rate=100), "a.wav", "a.wav: `rate` must be 1000..768000 Hz. Received: 100"),
     "a rate of 2 GHz": (riff(rate=2**31 - 1), "a.wav", "`rate` must be"),
     "1 kHz": (encoded(rate=1000), "a.wav", DENOISED),
     "a prime rate": (encoded(rate=37123), "a.wav", DENOISED),
@@ -780,3 +783,121 @@ def test_errors_before_any_recording_hold_no_control_codes(run_main):
     outcome = run_main("--audio_dir_prediction", "\x1b[31mred\nfolder")
     assert outcome.code == 1
     assert outcome.err == "error: No such folder: \\x1b[31mred\\nfolder\n"
+
+
+def replaced(data, place, content):
+    """Bytes with others in a place."""
+    return data[:place] + content + data[place + len(content) :]
+
+
+def unfinished(container):
+    """The bytes of a file whose recorder died or wrote to a pipe: its header has no sizes."""
+    data = encoded(np.tile(TONE, 9), container=container)
+    if container == "WAV":
+        data = replaced(data, data.index(b"data") + 4, bytes(4))
+        return replaced(data, 4, bytes(4))
+    if container == "RF64":
+        return replaced(data, data.index(b"ds64") + 8, bytes(24))
+    if container == "AIFF":
+        data = replaced(data, data.index(b"SSND") + 4, bytes(4))
+        data = replaced(data, data.index(b"COMM") + 10, bytes(4))
+        return replaced(data, 4, bytes(4))
+    if container == "W64":
+        return replaced(data, data.index(b"data") + 16, bytes(8))
+    if container == "CAF":
+        return replaced(data, data.index(b"data") + 4, bytes(8))
+    if container == "AU":
+        return replaced(data, 8, bytes(4))
+    return replaced(data, 21, bytes([data[21] & 0xF0]) + bytes(4))  # FLAC's count of samples
+
+
+# Kind: headers that were never finished, while all of the sound is there.
+@pytest.mark.parametrize("container", ["WAV", "RF64", "AIFF", "W64", "CAF", "AU", "FLAC"])
+def test_sound_without_sizes_is_read_to_the_end_of_the_file(container, weights, tmp_path, run_main):
+    source = tmp_path / f"died.{container.lower()}"
+    source.write_bytes(unfinished(container))
+    sound, _ = data_tools.load_audio(source)
+    np.testing.assert_allclose(sound, np.tile(TONE, 9), atol=2.0**-15)
+    outcome = predict(run_main, weights, tmp_path, source)
+    assert outcome.code == 0, outcome.err
+    if container not in ("AIFF", "W64"):  # libsndfile does it by itself
+        assert outcome.err == f"note: {source}: {sound_files.UNFINISHED}\n"
+    assert soundfile.info(tmp_path / "out" / source.name).frames == 9 * len(TONE)
+
+
+def test_sound_without_sizes_comes_through_a_pipe(weights):
+    options = [f"--weights_folder={weights.parent}", f"--name_model={weights.name}"]
+    command = [sys.executable, REPOSITORY / "main.py", "-", *options]
+    process = subprocess.run(
+        command, input=unfinished("WAV"), capture_output=True, timeout=60, check=True
+    )
+    assert soundfile.info(io.BytesIO(process.stdout)).frames == 9 * len(TONE)
+    assert process.stderr.decode() == f"note: standard input: {sound_files.UNFINISHED}\n"
+
+
+def test_a_stream_that_breaks_off_is_read_as_far_as_it_goes(tmp_path):
+    (tmp_path / "a.flac").write_bytes(unfinished("FLAC")[:-5000])
+    sound, _ = data_tools.load_audio(tmp_path / "a.flac")
+    assert 4 * len(TONE) < len(sound) < 9 * len(TONE)
+    np.testing.assert_allclose(sound, np.tile(TONE, 9)[: len(sound)], atol=2.0**-15)
+
+
+def test_an_ogg_without_its_last_page_is_read_as_far_as_it_goes(tmp_path):
+    noise = np.random.default_rng(0).uniform(-0.2, 0.2, 20 * RATE).astype(np.float32)
+    data = encoded(noise, subtype="VORBIS", container="OGG")
+    (tmp_path / "a.ogg").write_bytes(data[: data.rindex(b"OggS")])
+    sound, _ = data_tools.load_audio(tmp_path / "a.ogg")
+    assert 10 * RATE < len(sound) < len(noise)
+
+
+def test_a_wav_that_is_empty_and_has_a_chunk_behind_stays_empty(tmp_path):
+    (tmp_path / "a.wav").write_bytes(encoded(TONE[:0]) + chunk(b"note", b"nothing was recorded"))
+    with pytest.raises(UserError, match="No samples"):
+        data_tools.load_audio(tmp_path / "a.wav")
+
+
+# Kind: a header that is believed, and costs memory or time out of all proportion to the file.
+@pytest.mark.parametrize("fields", [{"rate": 1}, {"rate": 2**31 - 1}, {"channels": 999}])
+def test_no_door_believes_a_header_of_such_values(fields, tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff(**fields))
+    for read in (data_tools.load_audio, sound_files.read_header, audio_files.Recording):
+        with pytest.raises(UserError, match="must be 1"):
+            read(path)
+    with pytest.raises(UserError, match="must be 1"):
+        list(data_tools.stream_audio(path, 16000))
+
+
+def test_one_bad_recording_is_left_out_of_training_data_and_named(tmp_path, run_main):
+    for kind in ("voices", "noises"):
+        for number in range(3):
+            folder = tmp_path / kind / str(number)
+            folder.mkdir(parents=True)
+            noise = np.random.default_rng(number).uniform(-0.5, 0.5, 24000)
+            soundfile.write(folder / "a.wav", noise, RATE)
+    (tmp_path / "voices" / "bad.wav").write_bytes(riff(rate=1))
+    outcome = run_main(
+        *("--mode", "data_creation", "--voice_dir", tmp_path / "voices"),
+        *("--noise_dir", tmp_path / "noises", "--path_save_time_serie", tmp_path / "sounds"),
+        *("--path_save_spectrogram", tmp_path / "data", "--cache_dir", tmp_path / "cache"),
+        *("--nb_samples", 4, "--workers", 1),
+    )
+    assert "bad.wav: `rate` must be" in outcome.err
+    assert outcome.code == 1
+    assert (tmp_path / "data").is_dir()
+
+
+def test_one_bad_pair_is_left_out_of_the_scores_and_named(weights, tmp_path, run_main, demo_data):
+    for kind in ("clean", "noisy"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        shutil.copy(demo_data / kind / "hum.wav", folder)
+        (folder / "bad.wav").write_bytes(riff(rate=1))
+    outcome = run_main(
+        *("--mode", "evaluation", "--clean_dir", tmp_path / "clean"),
+        *("--noisy_dir", tmp_path / "noisy", "--report_dir", tmp_path / "report"),
+        *("--systems", "wiener", "--metrics", "si_sdr", "--no-measure_cost", "--jobs", 1),
+        *("--weights_folder", weights.parent, "--name_model", weights.name),
+    )
+    assert "bad.wav: `rate` must be" in outcome.err
+    assert (tmp_path / "report" / "report.md").is_file(), outcome.err
