@@ -17,7 +17,7 @@ True
 
 A network works at a rate of its own. What it changes is brought to the recording's rate and added
 to the recording, so that a network that changes nothing gives back the recording itself. The band
-above the network's is kept, and falls as the network's own highest band does.
+above the network's has gains of its own, see `upper_band`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from block_processing import GainLimits, Resampler
 from card import ModelCard
 from errors import UsageError
 from sound_files import MAX_CHANNELS, MAX_RATE, MIN_RATE
+from upper_band import UpperBand
 
 BLOCK_S = 10
 
@@ -135,8 +136,9 @@ class StreamingEnhancer:
     """One recording on its way through an `Enhancer`, block by block.
 
     The joined blocks equal what `Enhancer.enhance` gives, and do not depend on the blocks' sizes.
-    A network that streams answers within `n_fft` samples of its own rate; one that needs whole
-    windows answers when a window is full.
+    A network that streams answers within `n_fft` samples of its own rate, and
+    `upper_band.WINDOW_S` later at other rates; one that needs whole windows answers when a window
+    is full.
 
     Args:
         enhancer, rate, channels, channel_axis, active_rms, live: see `Enhancer.stream`.
@@ -161,7 +163,9 @@ class StreamingEnhancer:
         self._down = Resampler(rate, own_rate, channels)
         self._denoiser = _denoiser(enhancer, rate, channels, live)
         self._up = Resampler(own_rate, rate, 3 * channels)
+        self._upper = UpperBand(rate, own_rate, channels)
         self._sound = np.zeros((channels, 0), np.float32)
+        self._below = np.zeros((channels, 0), np.float32)  # changed sound, but for the band above
         self._has_ended = False
 
     def feed(self, block: np.ndarray) -> np.ndarray:
@@ -191,6 +195,8 @@ class StreamingEnhancer:
             self._mix(self._up.feed(self._changes(self._denoiser.flush()))),
             self._mix(self._up.flush()),
         ]
+        if self._other_rate:
+            parts.append(self._below - self._upper.flush())
         rest = np.concatenate([*parts, self._sound], axis=1)
         self._sound = self._sound[:, :0]
         return _like_input(rest, self._channel_axis)
@@ -212,7 +218,10 @@ class StreamingEnhancer:
         change, low, share = changes[:, :ready].reshape(3, self._channels, ready)
         if not self._other_rate:
             return sound + change
-        return sound + change - np.clip(share, 0.0, 1.0) * (sound - low)
+        removed = self._upper.feed(sound - low, share)
+        self._below = np.concatenate([self._below, sound + change], axis=1)
+        done, self._below = np.split(self._below, [removed.shape[1]], axis=1)
+        return done - removed
 
 
 def _denoiser(
