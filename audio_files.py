@@ -28,6 +28,7 @@ from sound_files import SoundFile, native_name
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".3gp", ".ts", ".mpg", ".mpeg")
 SOUND_SUFFIXES = (".m4a", ".m4b", ".aac", ".mka", ".wma", ".amr", ".ac3")
 CONTAINER_SUFFIXES = (*SOUND_SUFFIXES, *VIDEO_SUFFIXES)
+ENCODED_SUFFIXES = (".mp3", ".mp2", ".ogg", ".oga", ".opus")
 FURTHER_SUFFIXES = (".aifc", ".snd", ".caf", ".w64", ".rf64", ".mp2", ".wv", ".voc")
 RECORDING_SUFFIXES = (*data_tools.AUDIO_SUFFIXES, *FURTHER_SUFFIXES, *CONTAINER_SUFFIXES)
 RAW_SUBTYPES = {
@@ -216,6 +217,26 @@ class Recording:
             for frame in container.decode(audio=0):
                 yield from (part.to_ndarray() for part in resampler.resample(frame))
             yield from (part.to_ndarray() for part in resampler.resample(None))
+
+
+def is_risky(source: Path, target: Path) -> bool:
+    """Whether decoding or encoding is done by code that damaged files may crash.
+
+    Args:
+        source: the recording, by whose first bytes libsndfile chooses its decoder.
+        target: the result, whose suffix names its encoder.
+    """
+    suffixes = source.suffix.lower(), target.suffix.lower()
+    if suffixes[0] in CONTAINER_SUFFIXES or suffixes[1] in ENCODED_SUFFIXES:
+        return True
+    try:
+        check_regular_file(source)  # opening a pipe would wait for its writer
+        with source.open("rb") as file:
+            begin = file.read(4)
+    except (OSError, UserError):
+        return False
+    is_mpeg = begin[:3] == b"ID3" or (begin[:1] == b"\xff" and begin[1:2] >= b"\xe0")
+    return is_mpeg or begin == b"OggS"
 
 
 def check_regular_file(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Denoises many recordings, in this process or in several, and says how each of them went.
 
-A recording that fails is a line of the result, never the end of the others.
+A recording that fails is a line of the result, never the end of the others. Where a damaged one can
+crash its decoder or encoder, all are denoised in processes of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 import runtime
 import worker_pool
-from audio_files import check_regular_file
+from audio_files import check_regular_file, is_risky
 from card import ModelCard, file_sha256
 from denoise_file import FileOptions, Progress, check_replaceable, denoise_file, result_paths
 from denoise_summary import speed
@@ -182,7 +183,8 @@ def denoise_jobs(jobs: list[Job], settings: BatchSettings, n_processes: int = 1)
     Raises:
         UserError: there is no network to do it with.
     """
-    if n_processes == 1 or len(jobs) == 1:
+    is_alone = n_processes == 1 or len(jobs) == 1
+    if is_alone and not any(is_risky(job.source, job.target) for job in jobs):
         records = _one_by_one(jobs, Worker(settings))
     else:
         settings.load()  # one sentence now instead of one from each process

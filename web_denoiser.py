@@ -5,14 +5,19 @@ Recordings that are too long are refused, and messages name no folder of this ma
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import functools
+import multiprocessing
 import shutil
 import tempfile
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import runtime
-from audio_files import Recording, output_suffix
+import worker_pool
+from audio_files import Recording, is_risky, output_suffix
 from denoise_file import FileOptions, Progress, Report, denoise_file, picture_path
 from enhancer import Enhancer, checked_limits
 from errors import UserError
@@ -20,6 +25,10 @@ from errors import UserError
 # What browsers play; all else comes back as wav.
 PLAYABLE_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus")
 LOADED_NETWORKS = 4
+POLL_S = 0.05
+
+Load = tuple[Path, str, int | None, float]
+Work = tuple[Path, Path, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,40 +91,28 @@ class WebDenoiser:
             UserError: the recording is unreadable or too long, or there is no such network.
         """
         try:
-            return self._denoise(source, self._enhancer(name, strength), folder, progress)
+            return self._denoise(source, name, strength, folder, progress)
         except UserError as error:
             raise UserError(str(error).replace(str(source), source.name)) from error
 
     def _denoise(
-        self, source: Path, enhancer: Enhancer, folder: Path, progress: Progress | None
+        self, source: Path, name: str, strength: float, folder: Path, progress: Progress | None
     ) -> Denoised:
-        """The same, with a network."""
-        max_s = 60.0 * self._max_minutes
-        recording = Recording(source)
-        self._check_length((recording.n_samples or 0) / recording.format.sample_rate, source)
+        """The same, with the whole path in messages."""
+        enhancer = self._enhancer(name, strength)
         place = Path(tempfile.mkdtemp(dir=folder))
         target = place / f"{source.stem}_denoised{suffix(source)}"
-        # A header that promises too little is not believed.
-        options = FileOptions(end_s=max_s + 1.0, plot=True)
         try:
-            report = denoise_file(enhancer, source, target, options, progress)
-            self._check_length(report.audio_s, source)
+            if is_risky(source, target):
+                load = self._folder / name, self._runtime, self._threads, strength
+                work = source, target, self._max_minutes
+                report = _denoise_apart(load, work, progress or _nothing)
+            else:
+                report = _denoise_short(enhancer, source, target, self._max_minutes, progress)
         except BaseException:
             shutil.rmtree(place)
             raise
         return Denoised(target, picture_path(target), report)
-
-    def _check_length(self, seconds: float, source: Path) -> None:
-        """Refuse a recording that would take too long.
-
-        Raises:
-            UserError: it is too long.
-        """
-        if seconds > 60.0 * self._max_minutes:
-            raise UserError(
-                f"{source.name} lasts more than {self._max_minutes:g} minutes, the limit of this "
-                "page (--max_minutes); python main.py denoises recordings of any length"
-            )
 
     def _enhancer(self, name: str, strength: float) -> Enhancer:
         """A network at a strength.
@@ -131,6 +128,72 @@ class WebDenoiser:
     def _load_network(self, name: str) -> Enhancer:
         """A network from its files."""
         return Enhancer.load(self._folder / name, self._runtime, self._threads)
+
+
+def _denoise_short(
+    enhancer: Enhancer, source: Path, target: Path, max_minutes: float, progress: Progress | None
+) -> Report:
+    """Denoise a recording, unless it would take too long.
+
+    Raises:
+        UserError: it would, or it cannot be denoised.
+    """
+    recording = Recording(source)
+    _check_length((recording.n_samples or 0) / recording.format.sample_rate, source, max_minutes)
+    # A header that promises too little is not believed.
+    options = FileOptions(end_s=60.0 * max_minutes + 1.0, plot=True)
+    report = denoise_file(enhancer, source, target, options, progress)
+    _check_length(report.audio_s, source, max_minutes)
+    return report
+
+
+def _check_length(seconds: float, source: Path, max_minutes: float) -> None:
+    """Refuse a recording that would take too long.
+
+    Raises:
+        UserError: it is too long.
+    """
+    if seconds > 60.0 * max_minutes:
+        raise UserError(
+            f"{source.name} lasts more than {max_minutes:g} minutes, the limit of this page "
+            "(--max_minutes); python main.py denoises recordings of any length"
+        )
+
+
+def _denoise_apart(load: Load, work: Work, progress: Progress) -> Report:
+    """Denoise in a process of its own, so that what crashes is not the server.
+
+    Raises:
+        UserError: it crashed, or the recording cannot be denoised.
+    """
+    steps = multiprocessing.get_context("spawn").SimpleQueue()
+    with worker_pool.worker_pool(1, _start_worker, load, steps) as pool:
+        future = pool.submit(_work, *work)
+        while not (future.done() and steps.empty()):
+            concurrent.futures.wait([future], POLL_S)
+            while not steps.empty():
+                progress(*steps.get())
+        if isinstance(future.exception(), BrokenProcessPool):
+            raise UserError(f"Cannot denoise {work[0]}: its process was killed")
+        return future.result()
+
+
+_process_worker: list[tuple[Enhancer, Any]] = []
+
+
+def _start_worker(load: Load, steps: Any) -> None:
+    """Prepare a new process: its enhancer, and where it tells how far it is."""
+    _process_worker.append((Enhancer.load(*load), steps))
+
+
+def _work(source: Path, target: Path, max_minutes: float) -> Report:
+    """Denoise the one recording of a process."""
+    enhancer, steps = _process_worker[0]
+    return _denoise_short(enhancer, source, target, max_minutes, lambda *step: steps.put(step))
+
+
+def _nothing(done: int, total: int, rate: int) -> None:
+    """Stands in for progress that nobody wants to see."""
 
 
 def network_names(folder: Path) -> list[str]:

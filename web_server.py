@@ -7,8 +7,11 @@ folder that vanishes with the server.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shutil
 import socket
+import stat
 import tempfile
 import threading
 import time
@@ -16,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+import atomic_files
 import web_page
 from errors import UserError
 from web_denoiser import WebDenoiser
@@ -44,8 +48,10 @@ def serving(
     Raises:
         UserError: Gradio is not installed, or the address or port cannot be had.
     """
+    remove_remains()
     with (
         tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder,
+        locked(Path(folder)),
         contextlib.closing(_listen(host, port)) as listener,
     ):
         gradio = import_gradio(folder)
@@ -54,6 +60,25 @@ def serving(
         with _running(application, listener):
             shown = f"[{host}]" if ":" in host else host
             yield f"http://{shown}:{listener.getsockname()[1]}/"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Mark a folder as that of a server that runs."""
+    with atomic_files.opened_folder(folder) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+def remove_remains() -> None:
+    """Delete the folders of servers of this user that were killed, with their visitors' sound."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError, UserError):
+            if folder.lstat().st_uid != os.getuid() or not stat.S_ISDIR(folder.lstat().st_mode):
+                continue
+            with atomic_files.opened_folder(folder) as descriptor:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
 
 
 def _listen(host: str, port: int) -> socket.socket:

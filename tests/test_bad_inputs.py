@@ -28,6 +28,8 @@ import audio_files
 import data_tools
 import main
 import sound_files
+import web_denoiser
+import web_server
 from atomic_files import PARTIAL
 from errors import UserError
 
@@ -693,12 +695,12 @@ class TestPipes:
         assert process.stderr == b"error: No space left on device\n"
 
 
-def test_containers_need_a_library_and_say_so(weights, tmp_path, run_main, monkeypatch):
+def test_containers_need_a_library_and_say_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     source = tmp_path / "a.m4a"
     source.write_bytes(noise_bytes(100))
-    outcome = predict(run_main, weights, tmp_path, source)
-    check_refusal(outcome, "requirements-extra.txt", tmp_path / "out")
+    with pytest.raises(UserError, match=r"requirements-extra\.txt"):
+        audio_files.Recording(source)
 
 
 # Kind: an encoder that ends the whole process at samples far beyond full scale.
@@ -723,7 +725,7 @@ def test_lossy_encoders_get_sound_within_full_scale(suffix, weights, tmp_path, r
         ValueError("Invalid channel layout"),
     ],
 )
-def test_whatever_a_decoder_raises_is_one_sentence(error, weights, tmp_path, run_main, monkeypatch):
+def test_whatever_a_decoder_raises_is_one_sentence(error, tmp_path, monkeypatch):
     av = pytest.importorskip("av")
 
     def fail(*_):
@@ -732,9 +734,9 @@ def test_whatever_a_decoder_raises_is_one_sentence(error, weights, tmp_path, run
     monkeypatch.setattr(av, "open", fail)
     source = tmp_path / "a.m4a"
     source.write_bytes(noise_bytes(500))
-    outcome = predict(run_main, weights, tmp_path, source)
-    check_refusal(outcome, UNREADABLE, tmp_path / "out")
-    assert type(error).__name__ not in outcome.err
+    with pytest.raises(UserError, match=UNREADABLE) as refusal:
+        audio_files.Recording(source)
+    assert type(error).__name__ not in str(refusal.value)
 
 
 # Kind: something beside the sound (a table, a picture) that cannot be had costs the sound, too.
@@ -901,3 +903,63 @@ def test_one_bad_pair_is_left_out_of_the_scores_and_named(weights, tmp_path, run
     )
     assert "bad.wav: `rate` must be" in outcome.err
     assert (tmp_path / "report" / "report.md").is_file(), outcome.err
+
+
+# Kind: native code that ends its process at a damaged file.
+CRASH = """
+import os
+import soundfile
+
+class SoundFile(soundfile.SoundFile):
+    def __init__(self, file, *arguments, **options):
+        if str(file).endswith("crash.mp3"):
+            os.abort()
+        super().__init__(file, *arguments, **options)
+
+soundfile.SoundFile = SoundFile
+"""
+
+
+def test_a_decoder_that_crashes_costs_its_recording(weights, tmp_path, run_main, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(CRASH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.mp3", "crash.mp3", "z.mp3"):
+        (folder / name).write_bytes(encoded(subtype=None, container="MP3"))
+    outcome = predict(run_main, weights, tmp_path, folder)
+    assert outcome.code == 1
+    assert f"Cannot denoise {folder / 'crash.mp3'}: its process was killed" in outcome.err
+    assert "2 done, 1 failed" in outcome.out
+    records = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert [r["status"] for r in records] == ["done", "failed", "done"]
+    assert not list((tmp_path / "out").glob(f"{PARTIAL}*"))
+
+
+def test_a_decoder_that_crashes_does_not_end_the_server(weights, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(CRASH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    denoiser = web_denoiser.WebDenoiser(weights.parent, max_minutes=1)
+    sound = encoded(subtype=None, container="MP3")
+    for name in ("crash.mp3", "fine.mp3"):
+        (tmp_path / name).write_bytes(sound)
+    with pytest.raises(UserError, match=r"Cannot denoise crash\.mp3: its process was killed"):
+        denoiser.denoise(tmp_path / "crash.mp3", weights.name, 1.0, tmp_path)
+    steps = []
+    done = denoiser.denoise(
+        tmp_path / "fine.mp3", weights.name, 1.0, tmp_path, lambda *step: steps.append(step)
+    )
+    assert done.sound.is_file()
+    assert steps[-1][0] == steps[-1][1]
+
+
+# Kind: what a killed server leaves of its visitors.
+def test_a_server_clears_what_a_killed_one_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead, alive = (tmp_path / f"{web_server.FOLDER_PREFIX}{k}" for k in ("dead", "alive"))
+    for folder in (dead, alive):
+        folder.mkdir()
+        (folder / "a.wav").write_bytes(encoded())
+    with web_server.locked(alive):
+        web_server.remove_remains()
+        assert [p.name for p in tmp_path.iterdir()] == [alive.name]
