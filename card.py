@@ -8,10 +8,49 @@ import json
 from pathlib import Path
 from typing import Any
 
+import json_files
 from atomic_files import replacing
 from config import AudioConfig
 from errors import UsageError, UserError
 from features import Features
+from json_files import anything, number, optional, record, table, text, truth, whole
+
+LONGEST_NAME = 200
+LONGEST_DIGEST = 128
+MOST_MELS = 2**12
+LARGEST_DB = 1000.0
+
+_decibels = number(-LARGEST_DB, LARGEST_DB)
+_scale = number(1e-6, 1e6)
+FEATURES = record(
+    {},
+    {
+        "representation": text(LONGEST_NAME),
+        "target": text(LONGEST_NAME),
+        "input_offset_db": _decibels,
+        "input_scale_db": _scale,
+        "noise_offset_db": _decibels,
+        "noise_scale_db": _scale,
+        "exponent": number(1e-3, 1e3),
+        "n_mels": whole(0, MOST_MELS),
+        "sample_rate": whole(0),
+        "floor_db": _decibels,
+    },
+    others=False,
+)
+CARD = record(
+    {"model": text(LONGEST_NAME), "audio": table(anything), "features": FEATURES},
+    {
+        "level_dbfs": optional(_decibels),
+        "hyperparameters": table(anything),
+        "parameters": whole(0),
+        "streaming": truth,
+        "training": table(anything),
+        "scores": table(anything),
+        "sha256": table(text(LONGEST_DIGEST)),
+    },
+    others=False,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,16 +95,15 @@ class ModelCard:
             UserError: there is none, or it is not a card of this project.
         """
         try:
-            fields = json.loads(Path(path).read_text())
-            fields["audio"] = AudioConfig.from_dict(fields["audio"])
-            fields["features"] = Features(**fields["features"])
-            return cls(**fields)
+            fields = json_files.load(path, "a model card", CARD)
         except OSError as error:
             raise UserError(f"No model card at {path}: {error.strerror}") from error
-        except KeyError as error:
-            raise UserError(f"{path} is not a model card: it has no {error}") from error
-        except (ValueError, TypeError, UsageError) as error:
+        try:
+            fields["audio"] = AudioConfig.from_dict(fields["audio"])
+            fields["features"] = Features(**fields["features"])
+        except UsageError as error:
             raise UserError(f"{path} is not a model card: {error}") from error
+        return cls(**fields)
 
 
 def file_sha256(path: Path) -> str:

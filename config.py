@@ -9,6 +9,14 @@ from typing import Any
 from errors import UsageError
 
 WINDOWS = ("hann", "sqrt_hann")
+MAX_RATE = 768_000
+# More than any network has, and less than what fills the memory.
+HIGHEST = {
+    "sample_rate": MAX_RATE,
+    "n_fft": 2**16,
+    "hop_length_fft": 2**15,
+    "frame_length": 2**26,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +43,12 @@ class AudioConfig:
     window: str = "hann"
 
     def __post_init__(self) -> None:
-        for name in ("sample_rate", "n_fft", "hop_length_fft", "frame_length"):
+        for name in HIGHEST:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise UsageError(f"`{name}` must be a positive whole number. Received: {value}")
+            if value > HIGHEST[name]:
+                raise UsageError(f"`{name}` must be at most {HIGHEST[name]}. Received: {value}")
         if self.hop_length_fft > self.n_fft // 2:
             raise UsageError(
                 f"`hop_length_fft` must be at most half of `n_fft` ({self.n_fft}). "
@@ -80,5 +90,12 @@ class AudioConfig:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> AudioConfig:
-        """The configuration that `to_dict` wrote."""
+        """The configuration that `to_dict` wrote.
+
+        Raises:
+            UsageError: there is another field, or a value is out of its range.
+        """
+        unknown = sorted(fields.keys() - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise UsageError(f"There is no `{unknown[0]}` in an audio geometry")
         return cls(**fields)

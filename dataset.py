@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,20 @@ import keras
 import numpy as np
 
 import data_tools
+import json_files
 from config import AudioConfig
-from errors import UserError
+from errors import UsageError, UserError
 from features import Features
+from json_files import LARGEST_INDEX, anything, record, row, table, text, whole
 
 MANIFEST = "manifest.json"
+CONTENT = record(
+    {
+        "audio": table(anything),
+        "split": record({name: row(whole(0), whole(0)) for name in ("train", "validation")}),
+        "path_save_time_serie": text(),
+    }
+)
 # Of a bin in the loss, times the mean; a few bins would rule it otherwise.
 LARGEST_WEIGHT = 8.0
 
@@ -32,11 +40,13 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     """
     path = Path(folder) / MANIFEST
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        manifest = json_files.load(path, "a manifest of data_creation", CONTENT, LARGEST_INDEX)
+        audio_of(manifest)
     except FileNotFoundError as error:
         raise UserError(f"No finished data set in {folder}: run --mode data_creation") from error
-    except (OSError, ValueError) as error:
+    except (OSError, UsageError) as error:
         raise UserError(f"{path} is not a manifest of data_creation: {error}") from error
+    return manifest
 
 
 def audio_of(manifest: dict[str, Any]) -> AudioConfig:
@@ -217,7 +227,7 @@ def _open_windows(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         windows = np.load(path, mmap_mode="r")
     except FileNotFoundError as error:
         raise UserError(f"No {path.name} in {path.parent}: run --mode data_creation") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise UserError(f"Cannot read {path} as an array: {error}") from error
     if windows.shape != shape:
         raise UserError(f"{path} must be shaped {shape}. Received: {windows.shape}")

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import atomic_files
+import json_files
 from denoise_file import picture_path
 from errors import UserError, printable
 from job_list import DONE, FAILED, SKIPPED, Job, Record
@@ -100,14 +101,11 @@ def check_summary(folder: Path) -> None:
     path = folder / SUMMARY_NAME
     if not path.exists():
         return
+    content = json_files.items(json_files.record({"status": json_files.text()}))
     try:
-        records = json.loads(path.read_text())
-    except (OSError, ValueError):
-        records = None
-    if not isinstance(records, list) or not all(
-        isinstance(record, dict) and "status" in record for record in records
-    ):
-        raise UserError(f"{path} exists already; give --overwrite to replace it")
+        json_files.load(path, "a summary", content, json_files.LARGEST_INDEX)
+    except (OSError, UserError) as error:
+        raise UserError(f"{path} exists already; give --overwrite to replace it") from error
 
 
 def save_summary(folder: Path, records: list[Record]) -> None:

@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING, Any
 import keras_tuner
 from keras_tuner.engine import hyperparameters as types
 
+import json_files
 from atomic_files import replacing
 from errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from model_base import DenoisingHyperModel
+
+
+SCALAR = json_files.scalar
+CONTENT = json_files.record(
+    {"model": json_files.text(), "values": json_files.table(SCALAR)},
+    {"features": json_files.table(SCALAR)},
+)
 
 
 def choose(
@@ -52,13 +60,10 @@ def load(path: Path, hyper_model: DenoisingHyperModel) -> dict[str, Any]:
         UsageError: it is another model's, or of other features.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        model, values = content["model"], dict(content["values"])
-        features = dict(content.get("features", {}))
+        content = json_files.load(path, "a file of hyper-parameters", CONTENT)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not a file of hyper-parameters: {error}") from error
+    model, values, features = content["model"], content["values"], content.get("features", {})
     if model != hyper_model.name:
         raise UsageError(f"{path} holds hyper-parameters of `{model}`, not of `{hyper_model.name}`")
     _check_features(path, features, hyper_model.features.to_dict())

@@ -7,7 +7,6 @@ recordings, weights or options are noticed.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import glob
 import itertools
@@ -17,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import json_files
 from audio_files import RECORDING_SUFFIXES, RawFormat, output_suffix
 from errors import UsageError, UserError
 
@@ -25,6 +25,30 @@ SUFFIX_BESIDE = "_denoised"
 DONE, SKIPPED, FAILED, STARTED = "done", "skipped", "failed", "started"
 
 Record = dict[str, Any]
+
+# What a line of the manifest says at least, and what it also says of a result that is there.
+LINE = json_files.record({"output": json_files.text(), "status": json_files.text()})
+RESULT = json_files.record(
+    {
+        "output": json_files.text(),
+        "options": json_files.record({"plot": json_files.truth}),
+        "audio_s": json_files.number(0.0),
+        "seconds": json_files.number(0.0),
+        "sample_rate": json_files.whole(1),
+        "channels": json_files.whole(1),
+        "level_in_dbfs": json_files.number(),
+        "level_out_dbfs": json_files.number(),
+        "clipped": json_files.whole(0),
+        "notes": json_files.items(json_files.text()),
+    }
+)
+
+
+def _line(value: Any, place: str) -> None:
+    """Check a line of the manifest."""
+    LINE(value, place)
+    if value["status"] == DONE:
+        RESULT(value, place)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,15 +216,9 @@ class Manifest:
         self._owned: set[str] = set()
         self._is_cut = False
         if self.path.is_file():
-            text = self.path.read_text(errors="replace")
-            self._is_cut = bool(text) and not text.endswith("\n")
-            for line in text.splitlines():
-                self._remember(line)
-
-    def _remember(self, line: str) -> None:
-        """Take a line; the last one of a run that was killed may be broken."""
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            self._keep(json.loads(line))
+            self._is_cut = json_files.is_cut(self.path)
+            for line in json_files.lines(self.path, _line):
+                self._keep(line)
 
     def _keep(self, record: Record) -> None:
         """Take a record."""

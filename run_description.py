@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import json_files
 from atomic_files import replacing
 from errors import UsageError, UserError
 
@@ -37,8 +38,8 @@ def check(path: Path, description: dict[str, Any], kind: str) -> None:
         UsageError: the one that is there is another.
     """
     try:
-        before = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        before = json_files.load(path, f"what a {kind} is", json_files.table(json_files.anything))
+    except OSError as error:
         raise UserError(f"No {kind} to resume in {path.parent}") from error
     for name, value in _plain(description).items():
         if before.get(name) != value:

@@ -16,15 +16,35 @@ from typing import Any
 import numpy as np
 
 import data_tools
+import json_files
 import pairs as pairing
 import registry
 import worker_pool
 from errors import UserError
+from json_files import any_number, anything, number, optional, record, table, text
 from metrics_frames import Unscorable
 from pairs import Pair
 from systems import System
 
 Row = dict[str, Any]
+
+ROW = record({"key": text(), "file": text(), "system": text()})
+FAILURE = record({"error": text()})
+SCORED = record(
+    {
+        "scores": table(any_number),
+        "unscored": table(text()),
+        "snr_db": optional(number()),
+        "class": anything,
+    },
+    {"remark": text()},
+)
+
+
+def _row(value: Any, place: str) -> None:
+    """Check a row."""
+    ROW(value, place)
+    (FAILURE if "error" in value else SCORED)(value, place)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,8 +174,7 @@ class ScoreStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows = {row["key"]: row for row in _read_rows(path)}
-        text = path.read_bytes() if path.exists() else b""
-        self._is_cut = bool(text) and not text.endswith(b"\n")
+        self._is_cut = path.exists() and json_files.is_cut(path)
 
     def get(self, key: str) -> Row | None:
         """The row of an earlier run, unless it was an error."""
@@ -181,13 +200,7 @@ def _read_rows(path: Path) -> Iterator[Row]:
     """Whole rows of a file; a last one that a kill cut short is passed over."""
     if not path.exists():
         return
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and "key" in row:
-            yield row
+    yield from json_files.lines(path, _row)
 
 
 def score_all(

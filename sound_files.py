@@ -20,9 +20,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import soundfile
 
+from config import MAX_RATE
 from errors import UserError
 
-MIN_RATE, MAX_RATE = 1000, 768_000
+MIN_RATE = 1000
 MAX_CHANNELS = 64
 # A frame of silence in FLAC holds 65,535 samples in 11 bytes; no format has fewer bytes a sample.
 MOST_SAMPLES_PER_BYTE = 2**13

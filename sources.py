@@ -27,7 +27,10 @@ from tqdm import tqdm
 
 import atomic_files
 import data_tools
+import json_files
+from config import MAX_RATE
 from errors import UsageError, UserError, printable
+from json_files import items, number, record, row, text, whole
 from worker_pool import worker_pool
 
 POOL_VERSION = 2
@@ -38,6 +41,17 @@ FILES_PER_TASK = 4
 FILES_WORTH_A_PROCESS = 100
 PARTS = f"{atomic_files.PARTIAL}decoding-"
 VCTK_NAME = r"([ps]\d+)_\d+\b"
+
+# Path, group, samples, active RMS, offset, number and scale of a recording.
+_FACTS = text(), text(), whole(0), number(0.0), whole(0), whole(0), number(0.0)
+INDEX = record(
+    {
+        "digest": text(),
+        "sample_rate": whole(1, MAX_RATE),
+        "recordings": items(row(*_FACTS)),
+        "bad": items(row(text(), text())),
+    }
+)
 
 GroupedFiles = Sequence[tuple[Path, str]]
 
@@ -204,7 +218,9 @@ class AudioPool:
 
     def __init__(self, index_path: Path) -> None:
         self.index_path = Path(index_path)
-        index = json.loads(self.index_path.read_text())
+        index = json_files.load(
+            self.index_path, "an index of recordings", INDEX, json_files.LARGEST_INDEX
+        )
         self.sample_rate: int = index["sample_rate"]
         self.digest: str = index["digest"]
         self.bad: list[tuple[str, str]] = [(path, reason) for path, reason in index["bad"]]
@@ -241,7 +257,7 @@ class AudioPool:
         index_path = Path(cache_dir) / f"pool_{digest}.json"
         with atomic_files.opened_folder(index_path.parent) as folder:
             fcntl.flock(folder, fcntl.LOCK_EX)  # until no other process builds a pool there
-            if not index_path.is_file() or not _samples_path(index_path).is_file():
+            if not _is_whole(index_path):
                 _build(files_with_groups, sample_rate, digest, index_path, progress, workers)
         return cls(index_path)
 
@@ -290,6 +306,17 @@ class AudioPool:
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:
             os.close(self._file)  # type: ignore[arg-type]
+
+
+def _is_whole(index_path: Path) -> bool:
+    """Whether a pool is there, and its index is not damaged."""
+    if not index_path.is_file() or not _samples_path(index_path).is_file():
+        return False
+    try:
+        AudioPool(index_path)
+    except UserError:
+        return False
+    return True
 
 
 def _samples_path(index_path: Path) -> Path:

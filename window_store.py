@@ -23,12 +23,14 @@ from typing import Any
 
 import numpy as np
 
+import json_files
 from atomic_files import opened_folder, replacing
 from errors import UserError
 
 MANIFEST = "manifest.json"
 JOURNAL = "manifest.json.unfinished"
 PARTIAL = ".partial"
+CONFIGURED = json_files.record({"configuration": json_files.anything})
 BLOCK = 512  # bytes, the unit of st_blocks whatever the disk
 
 
@@ -154,10 +156,14 @@ class WindowStore:
     def is_complete(self) -> bool:
         """Whether this very data set is there already."""
         try:
-            stored = json.loads(self.manifest.read_text())["configuration"]
-        except (OSError, ValueError, KeyError, TypeError):
+            content = json_files.load(
+                self.manifest, "a manifest", CONFIGURED, json_files.LARGEST_INDEX
+            )
+        except (OSError, UserError):
             return False
-        return stored == self.configuration and all(array.is_complete() for array in self.arrays)
+        return content["configuration"] == self.configuration and all(
+            array.is_complete() for array in self.arrays
+        )
 
     @contextlib.contextmanager
     def opened(self, overwrite: bool = False) -> Iterator[None]:
@@ -172,7 +178,7 @@ class WindowStore:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._journal = self._journal_path.open("a+")
+            self._journal = self._journal_path.open("a+", encoding="utf-8", errors="replace")
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         with contextlib.ExitStack() as stack:
@@ -234,12 +240,19 @@ class WindowStore:
             raise
 
     def _read_journal(self) -> tuple[dict[str, Any] | None, set[int]]:
-        """The configuration that was begun, and the chunks that were done."""
+        """The configuration that was begun, and the chunks that were done.
+
+        A damaged journal is that of another data set, with the configuration `{}`.
+        """
         self._journal.seek(0)
         first, *lines = self._journal.read().split("\n")
         if not lines:
             return None, set()  # killed before its first line was whole
-        return json.loads(first), {int(line) for line in lines[:-1]}
+        try:
+            stored = json_files.parse(first, json_files.table(json_files.anything))
+            return stored, {int(line) for line in lines[:-1]}
+        except ValueError:
+            return {}, set()
 
     def _note(self, line: str) -> None:
         """Add a line to the journal."""

@@ -428,9 +428,10 @@ def test_a_result_without_its_beginning_is_compared_with_the_noise_that_it_had(f
 
 def test_rows_after_one_that_was_cut_short_are_kept(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"key": "a"}\n{"key": "b')
-    scoring.ScoreStore(path).add({"key": "c"})
-    scoring.ScoreStore(path).add({"key": "d"})
+    row = {"file": "a.wav", "system": "s", "scores": {}, "unscored": {}, "snr_db": 0, "class": ""}
+    path.write_text(json.dumps(row | {"key": "a"}) + '\n{"key": "b')
+    scoring.ScoreStore(path).add(row | {"key": "c"})
+    scoring.ScoreStore(path).add(row | {"key": "d"})
     store = scoring.ScoreStore(path)
     assert [key for key in "abcd" if store.get(key)] == ["a", "c", "d"]
 
