@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+import keras_archive
 import registry
 from card import ModelCard, file_sha256
 from errors import UsageError, UserError
@@ -182,6 +183,7 @@ def _load_keras(path: Path, card: ModelCard, threads: int) -> Callable[[np.ndarr
     """The network in Keras, whatever its backend."""
     if card.streaming:
         raise UserError(f"{path} carries a state, which needs its ONNX twin: use --runtime onnx")
+    keras_archive.check(path)
     try:
         import keras
     except ImportError as error:

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import keras_archive
 import registry
 from atomic_files import replacing
 from card import ModelCard, file_sha256
@@ -71,9 +72,10 @@ def load_keras(path: Path, compile: bool = False) -> keras.Model:
     """
     if not Path(path).is_file():
         raise UserError(f"No network at {path}")
+    keras_archive.check(Path(path))
     try:
         return keras.saving.load_model(path, compile=compile, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except Exception as error:  # a damaged archive raises whatever its damage causes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"Cannot read {path} as a Keras network: {reason}") from error
 

@@ -17,6 +17,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -638,6 +639,48 @@ class TestNetworks:
     def test_a_runtime_without_its_file(self, weights, tmp_path, recording, run_main):
         option = "--runtime=keras"
         self.check(weights, r"No network at .*\.keras", tmp_path, recording, run_main, option)
+
+    @pytest.mark.parametrize(
+        ("damage", "sentence"),
+        [
+            (lambda data: b"", "copy.keras is damaged: File is not a zip file"),
+            (lambda data: data[:-2000], "copy.keras is damaged: File is not a zip file"),
+            (lambda data: flip(data, 40_000), "copy.keras is damaged: Bad CRC-32"),
+            (lambda data: zipped({}), "it has no config.json"),
+            (
+                lambda data: zipped({"config.json": b"["}),
+                "copy.keras is no Keras network: it is no",
+            ),
+            (lambda data: zipped({"config.json": b"[" * 10**5}), "nested more than"),
+            (lambda data: zipped({"config.json": b" " * 2**27}), "unpacks to more than 64 MiB"),
+            (lambda data: zipped({f"{k}": b" " * 2**24 for k in range(5)}), "unpacks to more than"),
+        ],
+    )
+    def test_a_damaged_keras_network(
+        self, damage, sentence, demo_data, tmp_path, recording, run_main
+    ):
+        """It ended in `BadZipFile`, or in all of the memory."""
+        shipped = demo_data.parent / "weights" / "lstm"
+        data = damage(shipped.with_suffix(".keras").read_bytes())
+        stem = tmp_path / "copy"
+        stem.with_suffix(".json").write_bytes(shipped.with_suffix(".json").read_bytes())
+        stem.with_suffix(".keras").write_bytes(data)
+        self.edit_card(stem, sha256={".keras": hashlib.sha256(data).hexdigest()})
+        self.check(stem, sentence, tmp_path, recording, run_main, "--runtime=keras")
+
+
+def flip(data, place):
+    """Bytes, one of which is another."""
+    return data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :]
+
+
+def zipped(files):
+    """A compressed archive."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pack:
+        for name, data in files.items():
+            pack.writestr(name, data)
+    return archive.getvalue()
 
 
 class TestPipes:
