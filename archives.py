@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -18,6 +19,7 @@ from errors import UserError
 # What macOS adds to archives.
 DEBRIS = "__MACOSX"
 BLOCK_BYTES = 2**18
+DAMAGES = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -40,7 +42,9 @@ def unpack(archive: Path, folder: Path) -> None:
         for name, file in _files(archive):
             _write(place, name, file, archive)
         _content(place).replace(folder)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (RuntimeError, NotImplementedError) as error:  # of zipfile: encrypted, or a new method
+        raise UserError(f"Cannot unpack {archive}: {error}") from error
+    except (*DAMAGES, ValueError) as error:
         raise UserError(f"{archive} is damaged: {error}") from error
     except OSError as error:
         raise UserError(f"Cannot unpack {archive}: {error.strerror or error}") from error
@@ -82,9 +86,11 @@ def _write(place: Path, name: str, file: IO[bytes], archive: Path) -> None:
     """Write one file of an archive below a folder.
 
     Raises:
-        UserError: its name leads out of the folder.
+        UserError: it has no name, or one that leads out of the folder.
     """
     path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parts:
+        raise UserError(f"{archive} was not unpacked: it has a file without a name")
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise UserError(f"{archive} was not unpacked: it names a place outside of itself, {name}")
     if path.parts[0] == DEBRIS:

@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import atomic_files
@@ -74,6 +75,8 @@ def _unpacked(path: Path, cache_dir: Path) -> Path:
         Path(temporary).replace(folder)
     except zipfile.BadZipFile as error:
         raise UserError(f"{path} is neither a folder nor a pack of recordings") from error
+    except (RuntimeError, NotImplementedError, zlib.error, EOFError, ValueError) as error:
+        raise UserError(f"Cannot unpack {path}: {error}") from error
     except OSError as error:
         raise UserError(f"Cannot unpack {path} to {cache_dir}: {error.strerror}") from error
     finally:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import hashlib
 import http.client
+import os
 import re
 import shutil
 import ssl
+import stat
 import time
 import urllib.error
 import urllib.request
@@ -26,6 +29,8 @@ from errors import UserError
 
 BLOCK_BYTES = 2**18
 SERVER_IS_BUSY = (408, 425, 429, 500, 502, 503, 504)
+# More than any archive that is downloaded here has.
+LARGEST_FILE = 2**34
 # The answer to a file that is complete already.
 NOTHING_LEFT = 416
 PARTIAL_CONTENT = 206
@@ -73,12 +78,25 @@ def fetch(
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab") as file:
+        with open(part, "ab", opener=_open_itself) as file:
             _lock(file, path)
             _transfer_from_any(urls, file, path.name, checksums, patience or Patience())
             part.replace(path)
     except OSError as error:
         raise UserError(f"Cannot write {part}: {error.strerror or error}") from error
+
+
+def _open_itself(path: str, flags: int) -> int:
+    """Open a file for `open`, but nothing that a link leads to, and no pipe or device.
+
+    Raises:
+        OSError: it is one of these.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EEXIST, "It is not a file", path)
+    return descriptor
 
 
 def wrong_checksum(path: Path, checksums: Sequence[str]) -> str | None:
@@ -194,6 +212,8 @@ def _network_errors() -> Iterator[None]:
             raise TransferError(sentence, error.code in SERVER_IS_BUSY) from error
     except urllib.error.URLError as error:
         raise TransferError(f"no connection: {_reason(error.reason)}", again=True) from error
+    except (http.client.InvalidURL, ValueError) as error:
+        raise TransferError(f"the server names an address that is none: {error}") from error
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
         raise TransferError(f"the connection was lost: {_reason(error)}", again=True) from error
 
@@ -216,15 +236,18 @@ def _begin(response: http.client.HTTPResponse, file: BinaryIO) -> int | None:
         file.seek(0)
     if response.status == PARTIAL_CONTENT and not file.tell():
         raise TransferError("the server sent another part than asked for", again=True)
-    return file.tell() + int(length) if length else None
+    return file.tell() + int(length) if length and length.isdecimal() else None
 
 
 def _check_space(file: BinaryIO, total: int | None) -> None:
     """Refuse what does not fit before it fills the disk.
 
     Raises:
+        TransferError: nothing that is downloaded here is so large.
         UserError: it does not fit.
     """
+    if (total or 0) > LARGEST_FILE:
+        raise TransferError(f"the server has {total} bytes, more than any archive")
     path = Path(file.name)
     lacking = (total or 0) - file.tell() - shutil.disk_usage(path.parent).free
     if lacking > 0:
@@ -241,4 +264,8 @@ def _append(
         while block := response.read(BLOCK_BYTES):
             file.write(block)
             bar.update(len(block))
+            if file.tell() > LARGEST_FILE:
+                file.truncate(0)
+                file.seek(0)
+                raise TransferError(f"the server sends more than {LARGEST_FILE} bytes")
         file.flush()

@@ -1,4 +1,7 @@
-"""The two errors that a user can cause, each one sentence and an exit code; text for terminals."""
+"""The two errors that a user can cause, each one sentence and an exit code; text for others."""
+
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class UserError(Exception):
@@ -17,3 +20,8 @@ def printable(text: str) -> str:
     """Text without the line breaks, control codes and broken characters that names may have."""
     encoded = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in encoded)
+
+
+def table_text(text: str) -> str:
+    """Text for a table that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text

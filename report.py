@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from errors import table_text
 from score_summary import COLUMNS, KEY_METRICS, Mean, Summary
 from scoring import Row
 
@@ -197,7 +198,8 @@ def scores_csv(rows: Sequence[Row]) -> str:
         scores = row.get("scores", {})
         reasons = [f"{name}: {why}" for name, why in row.get("unscored", {}).items()]
         reasons += [row["error"]] if "error" in row else []
-        known = [row["file"], row["system"], row.get("class"), row.get("snr_db")]
+        names_of = [row["file"], row["system"], row.get("class") or ""]
+        known = [*map(table_text, names_of), row.get("snr_db")]
         writer.writerow([*known, *(scores.get(name) for name in names), "; ".join(reasons)])
     return text.getvalue()
 

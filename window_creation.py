@@ -28,7 +28,7 @@ import corpora
 import data_tools
 from config import AudioConfig
 from corpora import Preparation, SplitPairs
-from errors import UsageError
+from errors import UsageError, table_text
 from mixing import Mixer, PairAugmenter
 from mixing_config import MixingConfig
 from sources import AudioPool
@@ -300,7 +300,10 @@ def _write_sources(path: Path, pools: dict[str, AudioPool]) -> None:
 def _rows_of(kind: str, pool: AudioPool) -> list[list[Any]]:
     """The recordings of a pool, a line each."""
     return [
-        [kind, number, recording.group, recording.path, recording.n_samples, recording.active_rms]
+        [
+            *(kind, number, table_text(recording.group), table_text(str(recording.path))),
+            *(recording.n_samples, recording.active_rms),
+        ]
         for number, recording in enumerate(pool.recordings)
     ]
 

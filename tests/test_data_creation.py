@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +21,12 @@ import soundfile
 
 import data_tools
 import main
+import report
+import window_creation
 import window_store
 from config import AudioConfig
+from errors import table_text
+from sources import Recording
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RATE = 8000
@@ -112,6 +117,17 @@ def made(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     assert main.main(command(corpus, folder)) == 0
     return DataSet(folder)
+
+
+@pytest.mark.parametrize("text", ["=cmd()", "+1", "-1", "@a", "\t=1"])
+def test_no_spreadsheet_runs_what_a_name_says(text):
+    assert table_text(text) == f"'{text}"
+    assert table_text(f"a{text}") == f"a{text}"
+    pool = SimpleNamespace(recordings=[Recording(Path(text), text, 1, 0.1, 0)])
+    ((_, _, group, path, *_),) = window_creation._rows_of("voice", pool)
+    assert group == path == f"'{text}"
+    row = {"file": text, "system": text, "class": text, "scores": {}}
+    assert report.scores_csv([row]).splitlines()[1].count("'") == 3
 
 
 def test_the_files_are_there_in_their_shapes(made):

@@ -1,11 +1,13 @@
 """Downloads from a server of this machine that interrupts, corrupts and misunderstands them."""
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
 import hashlib
 import http.server
 import io
+import os
 import socket
 import tarfile
 import threading
@@ -37,6 +39,8 @@ class Behaviour:
         codes: answers other than 200, one for each of the first requests.
         ranges: whether it answers a part where a part is asked for.
         lengths: whether it says how much is coming.
+        length: what it says instead of that.
+        location: where else it sends whoever asks.
     """
 
     content: bytes = CONTENT
@@ -44,6 +48,8 @@ class Behaviour:
     codes: tuple[int, ...] = ()
     ranges: bool = True
     lengths: bool = True
+    length: str | None = None
+    location: str | None = None
     asked: list[str | None] = dataclasses.field(default_factory=list)
 
 
@@ -54,6 +60,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         behaviour.asked.append(self.headers["Range"])
         if number < len(behaviour.codes):
             self.send_error(behaviour.codes[number])
+            return
+        if behaviour.location is not None:
+            self.send_response(302)
+            self.send_header("Location", behaviour.location)
+            self.end_headers()
             return
         begin = 0
         if self.headers["Range"] and behaviour.ranges:
@@ -69,7 +80,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if begin:
             self.send_header("Content-Range", f"bytes {begin}-{total - 1}/{total}")
         if behaviour.lengths:
-            self.send_header("Content-Length", str(total - begin))
+            self.send_header("Content-Length", behaviour.length or str(total - begin))
         self.end_headers()
         cut = behaviour.cuts[number] if number < len(behaviour.cuts) else total
         self.wfile.write(behaviour.content[begin : begin + cut])
@@ -228,6 +239,47 @@ def test_two_processes_do_not_write_one_file(server, tmp_path):
             fetch(server, tmp_path / "file.bin")
 
 
+@pytest.mark.parametrize("length", ["many", "-5", "1e3", "0x10"])
+def test_a_length_that_is_no_number_is_none(server, tmp_path, length):
+    server.behaviour = Behaviour(length=length)
+    fetch(server, tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[", "http://a b/", "file:///etc/passwd", "http://:x/"]
+)
+def test_an_address_that_is_none_is_passed_over(server, tmp_path, location):
+    server.behaviour = Behaviour(location=location)
+    with pytest.raises(UserError, match=r"Cannot download file.bin from .*address|connection|says"):
+        fetch(server, tmp_path / "file.bin")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_a_body_without_an_end_is_given_up(server, tmp_path, monkeypatch, lengths):
+    monkeypatch.setattr(downloads, "LARGEST_FILE", 100_000)
+    server.behaviour = Behaviour(lengths=lengths)
+    with pytest.raises(UserError, match=r"Cannot download .*the server (has|sends more)"):
+        fetch(server, tmp_path / "file.bin")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_part_that_is_a_link_is_not_followed(server, tmp_path):
+    (tmp_path / "precious").write_bytes(b"precious")
+    (tmp_path / "file.bin.part").symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match=r"Cannot write .*file\.bin\.part"):
+        fetch(server, tmp_path / "file.bin")
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+    assert not server.behaviour.asked
+
+
+def test_a_part_that_is_a_pipe_is_refused_at_once(server, tmp_path):
+    os.mkfifo(tmp_path / "file.bin.part")
+    with pytest.raises(UserError, match=r"Cannot write .*file\.bin\.part"):
+        fetch(server, tmp_path / "file.bin")
+
+
 def pack_zip(path, files):
     with zipfile.ZipFile(path, "w") as pack:
         for name, data in files.items():
@@ -275,6 +327,32 @@ def test_an_archive_never_writes_outside_of_its_folder(tmp_path, pack, suffix, n
     with pytest.raises(UserError, match="a place outside of itself"):
         archives.unpack(archive, tmp_path / "corpora" / "esc50")
     assert content(tmp_path).keys() == {archive.name}
+
+
+@PACKERS
+@pytest.mark.parametrize("name", [".", "./."])
+def test_a_file_without_a_name_is_refused(tmp_path, pack, suffix, name):
+    archive = pack(tmp_path / f"pack{suffix}", {"a/in.txt": b"in", name: b"out"})
+    with contextlib.suppress(UserError):
+        archives.unpack(archive, tmp_path / "corpora")
+    assert content(tmp_path).keys() <= {archive.name, "corpora/in.txt"}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "sentence"),
+    [(6, 1, "encrypted"), (8, 99, "method"), (14, 7, "CRC")],
+    ids=["encrypted", "unknown method", "checksum"],
+)
+def test_what_cannot_be_read_of_an_archive_ends_in_a_sentence(tmp_path, place, value, sentence):
+    """Byte `place` of the header of a zip's file, which its directory has 2 bytes further on."""
+    archive = pack_zip(tmp_path / "pack.zip", {"a.txt": b"in" * 50})
+    data = bytearray(archive.read_bytes())
+    for header in (0, data.index(b"PK\x01\x02") + 2):
+        data[header + place] = value
+    archive.write_bytes(data)
+    with pytest.raises(UserError, match=rf"pack\.zip.*{sentence}"):
+        archives.unpack(archive, tmp_path / "out")
+    assert content(tmp_path).keys() == {"pack.zip"}
 
 
 def test_links_in_an_archive_are_left_out(tmp_path):
