@@ -46,6 +46,7 @@ STORED = where("data", "stored")
 DYNAMIC = where("data", "dynamic")
 MIXED = not_given("clean_dir")
 PLAIN = Condition("augment", lambda augment: not augment, "without --augment")
+NOT_RESUMED = Condition("resume", lambda resume: not resume, "without --resume")
 NOT_PIPED = Condition("inputs", lambda inputs: PIPE not in inputs, f"without the input {PIPE}")
 
 
@@ -59,8 +60,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """
     options = command_line().parse(argv)
     if getattr(options, "name_model", "") is None:
-        training = options.mode == "training"
-        options.name_model = f"model_{options.model}" if training else DEFAULT_NETWORK
+        options.name_model = None if options.mode == "training" else DEFAULT_NETWORK
     return options
 
 
@@ -137,8 +137,8 @@ NETWORK = Group(
             "name_model",
             TEXT,
             None,
-            "name of the network's files in it, without a suffix; in training, model_MODEL by "
-            f"default, and {DEFAULT_NETWORK} otherwise",
+            "name of the network's files in it, without a suffix; in training, by default, "
+            f"--model and the next number that is free, and {DEFAULT_NETWORK} otherwise",
             metavar="NAME",
             only=(not_given("models"),),
         ),
@@ -597,9 +597,9 @@ OVERWRITE = Group(
             "overwrite",
             SWITCH,
             False,
-            "do again what is done, and replace files of the same name or another data set in "
-            "the folder",
-            only=(NOT_PIPED,),
+            "do again what is done, and replace files of the same name, another data set in the "
+            "folder, or the network of --name_model and what its training left",
+            only=(NOT_PIPED, NOT_RESUMED),
         ),
     ),
 )
@@ -834,7 +834,8 @@ MODES = {
         (*DATA, PAIRS, WINDOW_CREATION, LEVELS, MIXING, OVERWRITE),
     ),
     "training": Mode(
-        "train a network", (NETWORK, LEARNING, FITTING, DESIGN, *DATA, MIXTURES, MIXING)
+        "train a network",
+        (NETWORK, LEARNING, FITTING, DESIGN, *DATA, MIXTURES, MIXING, OVERWRITE),
     ),
     "tuning": Mode(
         "search the hyper-parameters of a network",

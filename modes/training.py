@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import logging
 import math
 import os
@@ -24,10 +25,11 @@ import devices
 import hyperparameters
 import model_base
 import run_description
+import run_names
 import saving
 import scoring
 import training_data
-from errors import UsageError, UserError
+from errors import UserError
 from features import Features
 from model_base import DenoisingHyperModel
 
@@ -37,7 +39,12 @@ MEGA = 1e6
 
 def run(options: argparse.Namespace) -> int:
     """Train, keep the best network, and save it with its twin and its card."""
-    check(options)
+    with run_names.claimed(options) as options.name_model:
+        return train_network(options)
+
+
+def train_network(options: argparse.Namespace) -> int:
+    """Train under a name that is this process's."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy("mixed_float16" if options.mixed_precision else "float32")
@@ -46,8 +53,10 @@ def run(options: argparse.Namespace) -> int:
     hp = hyperparameters.choose(hyper_model, options.hyperparameters, options.hyperparameter)
     train, validation = training_data.make_datasets(options, hyper_model)
     model = build(hyper_model, hp, options, len(train))
-    # An earlier run of the name is deleted only when nothing stands in the way of this one.
+    # An earlier run of the name makes way only when nothing stands in the way of this one.
     run_folder = options.run_dir / options.name_model
+    if not options.resume and not options.training_from_scratch:
+        set_aside(run_folder)
     same = identity(options, hyper_model, hp)
     first_epoch = prepare_run_folder(run_folder, same, options.resume)
     train.start_epoch(first_epoch)
@@ -68,13 +77,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def check(options: argparse.Namespace) -> None:
-    """Refuse names that would lead out of the folders."""
-    name = options.name_model
-    if name in ("", ".", "..") or Path(name).name != name:
-        raise UsageError(f"`name_model` must be the name of a file. Received: {name}")
-
-
 def identity(
     options: argparse.Namespace,
     hyper_model: DenoisingHyperModel,
@@ -89,6 +91,20 @@ def identity(
         "evaluate_every": options.evaluate_every,
         **training_data.identity(options),
     }
+
+
+def set_aside(run_folder: Path) -> None:
+    """Give the folder of an earlier training another name, NAME.1 and so on.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    names = (run_folder.with_name(f"{run_folder.name}.{number}") for number in itertools.count(1))
+    try:
+        if run_folder.exists():
+            run_folder.rename(next(name for name in names if not name.exists()))
+    except OSError as error:
+        raise UserError(f"Cannot write {run_folder}: {error.strerror}") from error
 
 
 def prepare_run_folder(run_folder: Path, description: dict[str, Any], resume: bool) -> int:

@@ -79,7 +79,7 @@ class TestEveryMode:
         if args.MODES[mode].inputs:
             assert options.pop("inputs") == []
         named = options.pop("name_model", None)
-        assert named == {"training": "model_unet"}.get(mode, named and args.DEFAULT_NETWORK)
+        assert named == (None if mode == "training" else named and args.DEFAULT_NETWORK)
         declared = {name: option.default for name, option in args.MODES[mode].options.items()}
         declared.pop("name_model", None)
         assert options == declared
