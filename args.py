@@ -625,6 +625,7 @@ RECORDINGS = Group(
         Option("start", SECONDS, 0.0, "denoise from there on"),
         Option("end", SECONDS, None, "denoise up to there"),
         Option("mono", SWITCH, False, "average the channels"),
+        Option("sound_track", whole(1), None, "which of the sounds in a video, the first is 1"),
     ),
 )
 RESULTS = Group(

@@ -1,7 +1,7 @@
 """Recordings of any kind and length, read and written block by block.
 
 libsndfile reads and writes wav, flac, ogg, opus, mp3, aiff and their relatives; PyAV, where it is
-installed, reads m4a, webm and the sound of videos. Blocks are float32 (channels, samples).
+installed, reads the rest, see `container_files`. Blocks are float32 (channels, samples).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import io
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ import numpy as np
 import soundfile
 
 import atomic_files
+import container_files
 import data_tools
+import id3_pictures
 import wav_chunks
 from errors import UsageError, UserError
 from registry import FORMATS
@@ -26,7 +28,7 @@ from reproducible import make_reproducible
 from sound_files import SoundFile, native_name
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".3gp", ".ts", ".mpg", ".mpeg")
-SOUND_SUFFIXES = (".m4a", ".m4b", ".aac", ".mka", ".wma", ".amr", ".ac3")
+SOUND_SUFFIXES = (".m4a", ".m4b", ".aac", ".mka", ".wma", ".amr", ".ac3", ".g722", ".gsm")
 CONTAINER_SUFFIXES = (*SOUND_SUFFIXES, *VIDEO_SUFFIXES)
 ENCODED_SUFFIXES = (".mp3", ".mp2", ".ogg", ".oga", ".opus")
 FURTHER_SUFFIXES = (".aifc", ".snd", ".caf", ".w64", ".rf64", ".mp2", ".wv", ".voc")
@@ -41,9 +43,6 @@ RAW_SUBTYPES = {
     "f64": "DOUBLE",
 }
 PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
-# What PyAV decodes to as libsndfile stores it, by codec or else by sample type; the rest is lossy.
-CODEC_SUBTYPES = {"pcm_s32le": "PCM_32", "pcm_f32le": "FLOAT", "pcm_f64le": "DOUBLE"}
-DECODED_SUBTYPES = {"s32": "PCM_24"}
 BLOCK_VALUES = 2**20
 LARGEST_WAV = 2**32 - 2**16
 PROBE_BYTES = 2**16
@@ -52,10 +51,25 @@ SYSTEM_ERROR = 2  # libsndfile's code for what the operating system refused
 # wraps around there, and encoders such as LAME end the process far beyond it.
 UNLIMITED = ("FLOAT", "DOUBLE")
 ENCODED = ("VORBIS", "OPUS", "MPEG")
+ID3_FORMATS = ("MP3", "MPEG")
 LOUDEST_COMPANDED = 1.0 - 2.0**-15
+# Which rates and how many channels formats hold that do not hold any, and what comes nearest.
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+HOLDS: dict[str, Callable[[int, int], bool]] = {
+    ".mp3": lambda rate, channels: rate in MP3_RATES and channels <= 2,
+    ".opus": lambda rate, channels: rate in OPUS_RATES,
+    ".ogg": lambda rate, channels: rate <= 200_000,
+    ".flac": lambda rate, channels: rate <= 655_350 and channels <= 8,
+}
+NEAREST = {
+    ".mp3": (".ogg", ".flac", ".wav"),
+    ".opus": (".ogg", ".flac", ".wav"),
+    ".ogg": (".flac", ".wav"),
+    ".flac": (".wav",),
+}
 HIGHEST_RAW_RATE = 2**31 - 1
 WRITE_FRAMES = 2**16  # Vorbis takes a block's size from the stack
-OWN_TAGS = ("title", "artist", "album", "comment", "date", "genre", "copyright", "tracknumber")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +146,7 @@ class SoundFormat:
         container, subtype: libsndfile's names; empty if only PyAV reads it.
         tags: title, artist and so on.
         chunks: what else a WAV file says.
+        pictures: those of an MP3 file.
     """
 
     sample_rate: int
@@ -140,6 +155,7 @@ class SoundFormat:
     subtype: str = ""
     tags: dict[str, str] = dataclasses.field(default_factory=dict)
     chunks: wav_chunks.Chunks = ()
+    pictures: tuple[id3_pictures.Picture, ...] = ()
 
 
 class Recording:
@@ -148,17 +164,23 @@ class Recording:
     Args:
         path: the file.
         raw: how to read it if it has no header.
+        sound_track: which of several sounds in a container, from 1; the first by default.
+
+    Attributes:
+        notes: what a listener should know of it, a sentence each.
 
     Raises:
         UserError: it is missing, is no file, or nothing here can read it.
     """
 
-    def __init__(self, path: Path, raw: RawFormat | None = None) -> None:
+    def __init__(
+        self, path: Path, raw: RawFormat | None = None, sound_track: int | None = None
+    ) -> None:
         self.path = path
         self._raw = raw
         check_regular_file(path)
-        self._is_container = False
-        self.note = ""
+        self._track: container_files.Track | None = None
+        self.notes: list[str] = []
         try:
             with self._open() as file:
                 self.format = SoundFormat(
@@ -168,14 +190,20 @@ class Recording:
                     file.subtype,
                     _tags(file),
                     wav_chunks.read_chunks(path),
+                    id3_pictures.read_pictures(path) if file.format in ID3_FORMATS else (),
                 )
                 self.n_samples: int | None = file.length
-                self.note = file.note
+                self.notes = [file.note] if file.note else []
+            if sound_track not in (None, 1):
+                raise UserError(f"{path} has 1 track of sound. Received: {sound_track}")
         except (soundfile.SoundFileError, OSError, ValueError) as error:
-            if path.suffix.lower() not in CONTAINER_SUFFIXES:
-                raise _unreadable(path, error) from error
-            self._is_container = True
-            self.format, self.n_samples = _container_format(path)
+            self._track = _other_track(path, sound_track, error)
+            track = self._track
+            self.format = SoundFormat(
+                track.rate, track.channels, subtype=track.subtype, tags=track.tags
+            )
+            self.n_samples = track.n_samples
+            self.notes = list(track.notes)
 
     def blocks(self, begin: int = 0, end: int | None = None) -> Iterator[np.ndarray]:
         """Read the samples `begin` to `end` in blocks (channels, samples) of some seconds.
@@ -184,7 +212,8 @@ class Recording:
             UserError: the file is damaged.
         """
         size = max(1, BLOCK_VALUES // self.format.channels)
-        blocks = self._container_blocks() if self._is_container else self._file_blocks(size)
+        track = self._track
+        blocks = container_files.read_track(self.path, track) if track else self._file_blocks(size)
         position = 0
         for block in blocks:
             stop = block.shape[1] if end is None else min(block.shape[1], end - position)
@@ -207,24 +236,33 @@ class Recording:
                 for block in file.blocks_of(size):
                     yield block.T
         except (soundfile.SoundFileError, OSError) as error:
-            raise _unreadable(self.path, error) from error
-
-    def _container_blocks(self) -> Iterator[np.ndarray]:
-        """All samples, through PyAV."""
-        av = _import_av(self.path)
-        with _av_errors(self.path), av.open(self.path) as container:
-            resampler = av.AudioResampler(format="fltp", rate=self.format.sample_rate)
-            for frame in container.decode(audio=0):
-                yield from (part.to_ndarray() for part in resampler.resample(frame))
-            yield from (part.to_ndarray() for part in resampler.resample(None))
+            raise container_files.unreadable(self.path, error) from error
 
 
-def is_risky(source: Path, target: Path) -> bool:
+def _other_track(path: Path, number: int | None, refusal: Exception) -> container_files.Track:
+    """What PyAV finds in a file that libsndfile refused.
+
+    Raises:
+        UserError: nothing; for a file that libsndfile should read, what that says of it.
+    """
+    is_container = path.suffix.lower() in CONTAINER_SUFFIXES
+    if not is_container and not container_files.is_likely(path):
+        raise container_files.unreadable(path, refusal) from refusal
+    try:
+        return container_files.find_track(path, number)
+    except UserError as error:
+        if is_container:
+            raise
+        raise container_files.unreadable(path, refusal) from error
+
+
+def is_risky(source: Path, target: Path, raw: RawFormat | None = None) -> bool:
     """Whether decoding or encoding is done by code that damaged files may crash.
 
     Args:
         source: the recording, by whose first bytes libsndfile chooses its decoder.
         target: the result, whose suffix names its encoder.
+        raw: how the recording is read if it has no header.
     """
     suffixes = source.suffix.lower(), target.suffix.lower()
     if suffixes[0] in CONTAINER_SUFFIXES or suffixes[1] in ENCODED_SUFFIXES:
@@ -236,7 +274,20 @@ def is_risky(source: Path, target: Path) -> bool:
     except (OSError, UserError):
         return False
     is_mpeg = begin[:3] == b"ID3" or (begin[:1] == b"\xff" and begin[1:2] >= b"\xe0")
-    return is_mpeg or begin == b"OggS"
+    return is_mpeg or begin == b"OggS" or (raw is None and _has_risky_codec(source))
+
+
+def _has_risky_codec(path: Path) -> bool:
+    """Whether a file of any name holds such a codec, or one that is left to PyAV."""
+    if not container_files.is_likely(path):
+        return False
+    try:
+        with SoundFile(path) as file:
+            return file.subtype.startswith(ENCODED)
+    except UserError:
+        return False
+    except (soundfile.SoundFileError, OSError, ValueError):
+        return True
 
 
 def check_regular_file(path: Path) -> None:
@@ -254,69 +305,9 @@ def check_regular_file(path: Path) -> None:
         raise UserError(f"Cannot read {path}: it is not a file")
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
-    """The sentence for a file that a decoder refused."""
-    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    reason = text.strip().rstrip(".:") or "its data is damaged"
-    return UserError(f"Cannot read {path} as audio: {reason}")
-
-
 def _tags(file: soundfile.SoundFile) -> dict[str, str]:
     """Title, artist and so on, where there is something."""
     return {name: text for name, text in file.copy_metadata().items() if text}
-
-
-def _import_av(path: Path) -> Any:
-    """PyAV, which is optional."""
-    try:
-        import av
-        import av.error
-    except ImportError as error:
-        raise UserError(
-            f"Cannot read {path}: {path.suffix} files need `pip install -r requirements-extra.txt`"
-        ) from error
-    return av
-
-
-def _container_format(path: Path) -> tuple[SoundFormat, int | None]:
-    """Format of the first sound in a container, and its samples where the container tells."""
-    av = _import_av(path)
-    with _av_errors(path), av.open(path) as container:
-        if not container.streams.audio:
-            raise UserError(f"No sound in {path}")
-        stream = container.streams.audio[0]
-        tags = {k.lower(): v for k, v in container.metadata.items()}
-        seconds = container.duration and container.duration / av.time_base
-        sound_format = SoundFormat(
-            stream.rate,
-            stream.channels,
-            subtype=_decoded_subtype(stream),
-            tags={k: tags[k] for k in OWN_TAGS if k in tags},
-        )
-        return sound_format, seconds and round(seconds * stream.rate)
-
-
-@contextlib.contextmanager
-def _av_errors(path: Path) -> Iterator[None]:
-    """One sentence in place of whatever PyAV raises at a damaged file, which is of many kinds.
-
-    Raises:
-        UserError: always in place of another error.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except (AttributeError, UnicodeError) as error:  # about PyAV, and not about the file
-        raise UserError(f"Cannot read {path} as audio: its data is damaged") from error
-    except Exception as error:
-        raise _unreadable(path, error) from error
-
-
-def _decoded_subtype(stream: Any) -> str:
-    """The sample type that loses nothing of a lossless sound in a container; else empty."""
-    by_type = DECODED_SUBTYPES.get(stream.format.packed.name, "")
-    return CODEC_SUBTYPES.get(stream.codec_context.name, by_type)
 
 
 def output_suffix(source: Path, raw: RawFormat | None, wanted: str | None) -> str:
@@ -357,7 +348,7 @@ def output_format(path: Path, source: SoundFormat, n_samples: int) -> SoundForma
     subtype = source.subtype
     if path.suffix.lower() == ".opus":
         subtype = "OPUS"
-    elif not subtype or not soundfile.check_format(container, subtype):
+    elif not _is_writable(container, subtype):
         subtype = _nearest_subtype(container, subtype)
     bits = {**PCM_BITS, "DOUBLE": 64}.get(subtype, 32)
     if n_samples * source.channels * bits // 8 > LARGEST_WAV:
@@ -368,6 +359,27 @@ def output_format(path: Path, source: SoundFormat, n_samples: int) -> SoundForma
             )
         container = "RF64" if container in ("WAV", "WAVEX") else container
     return dataclasses.replace(source, container=container, subtype=subtype)
+
+
+def _is_writable(container: str, subtype: str) -> bool:
+    """Whether libsndfile writes a sample type in a container."""
+    if subtype.startswith("MPEG") and container != "MP3":
+        return False  # it reads such a WAV file only
+    return bool(subtype) and soundfile.check_format(container, subtype)
+
+
+def fitting_suffix(path: Path, rate: int, channels: int) -> str:
+    """Suffix of the format that is nearest to that of `path`, and holds a rate and channels.
+
+    Args:
+        path: a result.
+        rate: Hz.
+        channels: number of channels.
+    """
+    suffix = path.suffix.lower()
+    if suffix in HOLDS and not HOLDS[suffix](rate, channels):
+        return next(s for s in NEAREST[suffix] if s not in HOLDS or HOLDS[s](rate, channels))
+    return path.suffix
 
 
 def _nearest_subtype(container: str, subtype: str) -> str:
@@ -439,6 +451,8 @@ def writing(path: Path, sound_format: SoundFormat) -> Iterator[Writer]:
         make_reproducible(temporary)
         if sound_format.container in ("WAV", "WAVEX"):
             wav_chunks.append_chunks(temporary, sound_format.chunks)
+        if sound_format.container in ID3_FORMATS:
+            id3_pictures.add_pictures(temporary, sound_format.pictures)
 
 
 def _create(temporary: Path, path: Path, sound_format: SoundFormat) -> soundfile.SoundFile:

@@ -25,7 +25,14 @@ import runtime
 import worker_pool
 from audio_files import check_regular_file, is_risky
 from card import ModelCard, file_sha256
-from denoise_file import FileOptions, Progress, check_replaceable, denoise_file, result_paths
+from denoise_file import (
+    FileOptions,
+    Progress,
+    check_replaceable,
+    denoise_file,
+    fitting_target,
+    result_paths,
+)
 from denoise_summary import speed
 from enhancer import Enhancer
 from errors import UserError, printable
@@ -75,6 +82,23 @@ class BatchSettings:
         }
 
 
+def _that_matters(options: Record) -> Record:
+    """What of the options of a result makes it another, so that new ones leave old results be.
+
+    Noise and picture are files beside it, which are there or not.
+    """
+    defaults = {
+        "strength": BatchSettings.strength,
+        "max_attenuation_db": BatchSettings.max_attenuation_db,
+        **dataclasses.asdict(FileOptions()),
+    }
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in ("save_noise", "plot") and not (name in defaults and value == defaults[name])
+    }
+
+
 class Worker:
     """Denoises one recording after the other.
 
@@ -112,6 +136,7 @@ class Worker:
     def _denoise(self, job: Job, manifest: Manifest, progress: Progress | None) -> Record:
         """See `denoise`; an error ends it."""
         check_regular_file(job.source)
+        job, notes = self._fitting(job)
         check_replaceable(job.target, job.source, self._settings.file_options)
         record: Record = {
             "output": job.name,
@@ -127,11 +152,17 @@ class Worker:
             self._enhancer, job.source, job.target, self._settings.file_options, progress
         )
         record |= dataclasses.asdict(report)
+        record["notes"] = [*notes, *report.notes]
         record["seconds"] = round(time.perf_counter() - begin, 3)
         record["output_bytes"] = job.target.stat().st_size
         record |= {"status": DONE, "finished": _now()}
         manifest.append(record)
         return record
+
+    def _fitting(self, job: Job) -> tuple[Job, list[str]]:
+        """The job, with another format if the wanted one does not hold the recording; and notes."""
+        target, notes = fitting_target(job.source, job.target, self._settings.file_options)
+        return dataclasses.replace(job, target=target), notes
 
     def _is_done(self, job: Job, manifest: Manifest, record: Record) -> bool:
         """Whether the result is there, made of the same recording in the same way.
@@ -148,9 +179,17 @@ class Worker:
         if job.target not in there:
             return False
         known = manifest.record(job)
-        wanted = {**record, "status": DONE, "output_bytes": job.target.stat().st_size}
-        same = all(known.get(key) == value for key, value in wanted.items() if key != "input")
-        return same and there == results
+        return _same(known, record, job.target.stat().st_size) and there == results
+
+
+def _same(known: Record, wanted: Record, output_bytes: int) -> bool:
+    """Whether a result that is known is the one that is wanted."""
+    return (
+        known.get("status") == DONE
+        and known.get("input_sha256") == wanted["input_sha256"]
+        and known.get("output_bytes") == output_bytes
+        and _that_matters(known["options"]) == _that_matters(wanted["options"])
+    )
 
 
 def failure(job: Job, sentence: str) -> Record:
@@ -184,7 +223,9 @@ def denoise_jobs(jobs: list[Job], settings: BatchSettings, n_processes: int = 1)
         UserError: there is no network to do it with.
     """
     is_alone = n_processes == 1 or len(jobs) == 1
-    if is_alone and not any(is_risky(job.source, job.target) for job in jobs):
+    if is_alone and not any(
+        is_risky(job.source, job.target, settings.file_options.raw) for job in jobs
+    ):
         records = _one_by_one(jobs, Worker(settings))
     else:
         settings.load()  # one sentence now instead of one from each process

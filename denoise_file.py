@@ -16,13 +16,24 @@ import numpy as np
 
 import levels
 import wav_chunks
-from audio_files import BLOCK_VALUES, RawFormat, Recording, output_format, writing
+from audio_files import (
+    BLOCK_VALUES,
+    HOLDS,
+    RawFormat,
+    Recording,
+    fitting_suffix,
+    output_format,
+    writing,
+)
 from data_tools import TINY
 from enhancer import Enhancer, StreamingEnhancer, check_channels, check_rate
 from errors import UserError, printable
 from loudness import LoudnessMeter
 
 PEAK_LIMIT_DBFS = -1.0
+# Shares of power below which a network left nearly nothing, and an average lost what it should not.
+NEARLY_NOTHING = 1e-4
+CANCELLED = 0.1
 
 Sink = Callable[[np.ndarray, np.ndarray], None]
 Progress = Callable[[int, int, int], None]
@@ -40,6 +51,7 @@ class FileOptions:
         normalise_lufs: loudness to bring the result to, LUFS; its own by default.
         save_noise: also write what was removed.
         plot: also write a picture.
+        sound_track: which of the sounds in a video, from 1; the first by default.
     """
 
     raw: RawFormat | None = None
@@ -50,6 +62,7 @@ class FileOptions:
     normalise_lufs: float | None = None
     save_noise: bool = False
     plot: bool = False
+    sound_track: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +107,32 @@ def result_paths(target: Path, options: FileOptions) -> list[Path]:
     return paths
 
 
+def fitting_target(source: Path, target: Path, options: FileOptions) -> tuple[Path, list[str]]:
+    """Where a result goes: `target`, or one beside it whose format holds the recording.
+
+    Args:
+        source: the recording.
+        target: where it was wanted.
+        options: what else is done to it.
+
+    Returns:
+        The path, and a note where it is another.
+
+    Raises:
+        UserError: the recording cannot be read.
+    """
+    if target.suffix.lower() not in HOLDS:
+        return target, []
+    kind = Recording(source, options.raw, options.sound_track).format
+    channels = 1 if options.mono else kind.channels
+    suffix = fitting_suffix(target, kind.sample_rate, channels)
+    if suffix == target.suffix:
+        return target, []
+    what = f"{channels} {'channel' if channels == 1 else 'channels'} at {kind.sample_rate} Hz"
+    note = f"{target.suffix} does not hold {what}, so that the result is {suffix}"
+    return target.with_suffix(suffix), [note]
+
+
 def denoise_file(
     enhancer: Enhancer,
     source: Path,
@@ -115,8 +154,8 @@ def denoise_file(
     """
     options = options or FileOptions()
     check_replaceable(target, source, options)
-    recording = Recording(source, options.raw)
-    n_samples, active_rms = _survey(recording, options)
+    recording = Recording(source, options.raw, options.sound_track)
+    n_samples, active_rms, notes = _survey(recording, options)
     rate, channels = recording.format.sample_rate, len(active_rms)
     stream = enhancer.stream(rate, channels, 0, active_rms, live=False)
     begin, end = _selection(options, rate)
@@ -125,10 +164,11 @@ def denoise_file(
     sound_format = dataclasses.replace(recording.format, channels=channels, chunks=chunks)
     sound_format = output_format(target, sound_format, n_samples)
     meter = levels.LevelMeter(rate, channels)
-    notes = [recording.note] if recording.note else []
+    notes = [*recording.notes, *notes]
+    removal = _Removal()
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(writing(target, sound_format))
-        sinks: list[Sink] = []
+        sinks: list[Sink] = [removal.hear]
         if options.save_noise:
             noise = stack.enter_context(writing(noise_path(target), sound_format))
             sinks.append(lambda noisy, clean: noise.write(noisy - clean))
@@ -140,6 +180,8 @@ def denoise_file(
         for block in _levelled(denoised, enhancer, options, active_rms, rate, target.parent):
             meter.feed(block)
             writer.write(block)
+    if removal.is_nearly_all():
+        notes.append("the network took nearly all of it for noise")
     return Report(
         audio_s=round(n_samples / rate, 3),
         sample_rate=rate,
@@ -169,15 +211,34 @@ def _dbfs(rms: np.ndarray) -> float:
     return round(float(20.0 * np.log10(max(rms.max(), TINY))), 2)
 
 
-def _survey(recording: Recording, options: FileOptions) -> tuple[int, np.ndarray]:
-    """First reading: the number of samples and the active level of each channel."""
+class _Removal:
+    """How much of the sound a network left, by power."""
+
+    def __init__(self) -> None:
+        self._before = self._after = 0.0
+
+    def hear(self, noisy: np.ndarray, clean: np.ndarray) -> None:
+        """Take a block before and after."""
+        self._before += float(np.vdot(noisy, noisy))
+        self._after += float(np.vdot(clean, clean))
+
+    def is_nearly_all(self) -> bool:
+        """Whether hardly anything is left of what was there."""
+        return self._after < NEARLY_NOTHING * self._before
+
+
+def _survey(recording: Recording, options: FileOptions) -> tuple[int, np.ndarray, list[str]]:
+    """First reading: the number of samples, the active level of each channel, and notes."""
+    loss = _AverageLoss()
     try:
         rate = check_rate(recording.format.sample_rate)
         channels = check_channels(1 if options.mono else recording.format.channels)
         meter = levels.LevelMeter(rate, channels)
         n_samples = 0
-        for block in _selected(recording, options):
+        for whole in _pieces(recording, options):
+            block = _mixed(whole, options)
             meter.feed(block)
+            loss.hear(whole, block)
             n_samples += block.shape[1]
     except UserError as error:
         text = str(error)
@@ -186,7 +247,31 @@ def _survey(recording: Recording, options: FileOptions) -> tuple[int, np.ndarray
     if not n_samples:
         part = f" from {options.start_s:g} s on" if options.start_s else ""
         raise UserError(f"No samples in {recording.path}{part}")
-    return n_samples, meter.active_rms()
+    active_rms = meter.active_rms()
+    if active_rms.max() < TINY:
+        return n_samples, active_rms, [loss.note() or "there is only silence in it"]
+    return n_samples, active_rms, [loss.note()] if loss.note() else []
+
+
+class _AverageLoss:
+    """How much of the sound the average of its channels loses, by power."""
+
+    def __init__(self) -> None:
+        self._channels = self._average = 0.0
+        self._n_channels = 1
+
+    def hear(self, channels: np.ndarray, average: np.ndarray) -> None:
+        """Take a block (channels, samples), and its average or itself."""
+        self._n_channels = len(channels)
+        self._channels += float(np.vdot(channels, channels)) / len(channels)
+        self._average += float(np.vdot(average, average)) / len(average)
+
+    def note(self) -> str:
+        """What to say, if channels that have nothing in common would lose far less."""
+        expected = self._channels / self._n_channels
+        if self._average >= CANCELLED * expected:
+            return ""
+        return "its channels cancel each other, so that --mono leaves little or nothing of them"
 
 
 def _selection(options: FileOptions, rate: int) -> tuple[int, int | None]:
@@ -195,10 +280,19 @@ def _selection(options: FileOptions, rate: int) -> tuple[int, int | None]:
     return round(options.start_s * rate), end
 
 
+def _pieces(recording: Recording, options: FileOptions) -> Iterator[np.ndarray]:
+    """The part that was asked for, of all channels."""
+    return recording.blocks(*_selection(options, recording.format.sample_rate))
+
+
+def _mixed(block: np.ndarray, options: FileOptions) -> np.ndarray:
+    """The channels of a block that were asked for."""
+    return block.mean(axis=0, keepdims=True) if options.mono else block
+
+
 def _selected(recording: Recording, options: FileOptions) -> Iterator[np.ndarray]:
     """The part and the channels that were asked for."""
-    for block in recording.blocks(*_selection(options, recording.format.sample_rate)):
-        yield block.mean(axis=0, keepdims=True) if options.mono else block
+    return (_mixed(block, options) for block in _pieces(recording, options))
 
 
 def _denoised(

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
-from denoise_file import FileOptions, denoise_file
+from denoise_file import FileOptions, denoise_file, fitting_target
 from enhancer import Enhancer
 from errors import UserError, printable
 from live_pipe import denoise_samples
@@ -52,10 +52,11 @@ def _denoise_whole(
         with noisy.open("wb") as file:
             shutil.copyfileobj(source, file)
         try:
+            clean, notes = fitting_target(noisy, clean, options)
             report = denoise_file(enhancer, noisy, clean, options)
         except UserError as error:
             raise UserError(str(error).replace(str(noisy), "standard input")) from error
-        for note in report.notes:
+        for note in (*notes, *report.notes):
             print(f"note: standard input: {printable(note)}", file=sys.stderr)
         with clean.open("rb") as file:
             shutil.copyfileobj(file, sink)

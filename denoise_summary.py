@@ -36,11 +36,13 @@ def summary_table(jobs: list[Job], records: list[Record]) -> str:
 
 def _row(job: Job, record: Record) -> tuple[str, ...]:
     """The cells of one recording."""
-    source, result = printable(_short(job.source)), printable(_short(job.target))
+    source = printable(_short(job.source))
     if record["status"] == FAILED:
         return (source, "", "", "", "", FAILED)
+    target = job.target.with_suffix(Path(record["output"]).suffix)
+    result = printable(_short(target))
     if record["options"]["plot"]:
-        result += f", {printable(picture_path(job.target).name)}"
+        result += f", {printable(picture_path(target).name)}"
     scores = ""
     if "si_sdr_in_db" in record:
         scores = f"{record['si_sdr_in_db']:.1f} -> {record['si_sdr_out_db']:.1f}"

@@ -99,6 +99,7 @@ def file_options_of(options: argparse.Namespace) -> FileOptions:
         normalise_lufs=options.normalise_lufs,
         save_noise=options.save_noise,
         plot=options.plot,
+        sound_track=options.sound_track,
     )
 
 
@@ -165,12 +166,14 @@ def check_pipe(inputs: list[str]) -> None:
 
     Raises:
         UsageError: there are other inputs.
-        UserError: there is no standard input.
+        UserError: there is no standard input or output.
     """
     if len(inputs) > 1:
         raise UsageError(f"The input - goes alone. Received: {' '.join(inputs)}")
     if sys.stdin is None:
         raise UserError("There is no standard input to read")
+    if sys.stdout is None:
+        raise UserError("There is no standard output to write")
 
 
 def suffix_of_pipe(options: argparse.Namespace) -> str:

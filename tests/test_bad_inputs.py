@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -103,6 +104,7 @@ def with_value(value, dtype=np.float32, subtype="FLOAT"):
 
 DENOISED = None
 UNREADABLE = r"Cannot read .* as audio: "
+IF_PYAV = DENOISED if importlib.util.find_spec("av") else UNREADABLE
 NOT_FINITE = "NaN or infinite samples"
 
 # What is in the file, under which name, and the sentence that refuses it, if it is refused.
@@ -180,7 +182,7 @@ FILES = {
     "opus": (encoded(subtype="OPUS", container="OGG"), "a.opus", DENOISED),
     "opus cut off": (encoded(subtype="OPUS", container="OGG")[:300], "a.opus", UNREADABLE),
     "a chunk of junk": (with_chunk_before_data(b"JUNK", b"x" * 333), "a.wav", DENOISED),
-    "broken tags": (with_chunk_before_data(b"LIST", b"INFOINAM\xff\xff"), "a.wav", UNREADABLE),
+    "broken tags": (with_chunk_before_data(b"LIST", b"INFOINAM\xff\xff"), "a.wav", IF_PYAV),
     "spaces in its name": (encoded(), "two words .wav", DENOISED),
     "Unicode in its name": (encoded(), "Gespräch – 会話 🎙.wav", DENOISED),
     "a newline in its name": (encoded(), "two\nlines.wav", DENOISED),
@@ -213,8 +215,10 @@ def test_a_file_is_denoised_or_refused_in_one_sentence(name, weights, tmp_path, 
     assert source.read_bytes() == data
     if sentence is DENOISED:
         assert outcome.code == 0, outcome.err
-        assert outcome.err == ""
-        check_result(source, tmp_path / "out")
+        silent = name in ("all zeros", "denormals")
+        assert outcome.err == silent * f"note: {source}: there is only silence in it\n"
+        if name != "broken tags":  # libsndfile, with which the result is checked, refuses it
+            check_result(source, tmp_path / "out")
     else:
         check_refusal(outcome, sentence, tmp_path / "out")
 
@@ -420,15 +424,30 @@ def test_a_result_of_too_long_a_name_is_refused(weights, tmp_path, run_main):
     check_refusal(outcome, ": File name too long$", tmp_path / "out")
 
 
+# Kind: a format that is asked for does not hold every rate and number of channels.
 @pytest.mark.parametrize(
-    ("suffix", "channels"), [("opus", 1), ("mp3", 1), ("flac", 17), ("mp3", 17)]
+    ("suffix", "channels", "rate", "nearest"),
+    [
+        ("opus", 1, 37123, "ogg"),
+        ("mp3", 1, 37123, "ogg"),
+        ("mp3", 3, 16000, "ogg"),
+        ("flac", 9, 8000, "wav"),
+        ("ogg", 1, 220_000, "flac"),
+        ("mp3", 9, 220_000, "wav"),
+    ],
 )
-def test_a_format_that_does_not_take_the_recording(suffix, channels, weights, tmp_path, run_main):
+def test_a_format_that_does_not_hold_the_recording_gives_way_to_the_nearest(
+    suffix, channels, rate, nearest, weights, tmp_path, run_main
+):
     source = tmp_path / "a.wav"
-    source.write_bytes(encoded(many(channels), rate=37123))
+    source.write_bytes(encoded(many(channels), rate=rate))
     outcome = predict(run_main, weights, tmp_path, source, "--format", suffix)
-    sentence = rf"Cannot write .*a\.{suffix}: \.{suffix} takes no {channels} channels at 37123 Hz"
-    check_refusal(outcome, sentence, tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    assert f".{suffix} does not hold {channels} channel" in outcome.err
+    file = soundfile.info(tmp_path / "out" / f"a.{nearest}")
+    assert (file.samplerate, file.channels) == (rate, channels)
+    assert not (tmp_path / "out" / f"a.{suffix}").exists()
+    assert f"out/a.{nearest}" in outcome.out
 
 
 def test_one_bad_file_does_not_stop_the_others(weights, tmp_path, recording, run_main):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import fractions
 import io
 import json
 import os
@@ -20,6 +22,7 @@ import soundfile
 
 import audio_files
 import data_display
+import id3_pictures
 import loudness
 from atomic_files import PARTIAL
 from data_tools import load_audio
@@ -83,6 +86,41 @@ def write_container(path, codec, with_video):
             )
             for part in (*resampler.resample(frame), *resampler.resample(None), None):
                 container.mux(audio.encode(part))
+
+
+def write_sound(path, codec, rate, delay_s=None, levels=(0.2,)):
+    """Write a second of tones of some RMS levels, one a track, after a picture if delayed."""
+    av = pytest.importorskip("av")
+    tone = np.sqrt(2.0) * np.sin(2.0 * np.pi * 440.0 * np.arange(rate) / rate)
+    with av.open(str(path), "w") as container:
+        video = None if delay_s is None else container.add_stream("mpeg4", rate=5)
+        sounds = [container.add_stream(codec, rate=rate, layout="mono") for _ in levels]
+        if video:
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+            for k in range(5):
+                frame = av.VideoFrame(64, 48, "yuv420p")
+                frame.pts, frame.time_base = k, fractions.Fraction(1, 5)
+                container.mux(video.encode(frame))
+            container.mux(video.encode(None))
+        for stream, level in zip(sounds, levels, strict=True):
+            samples = np.round(32767 * level * tone).astype(np.int16)[np.newaxis]
+            frame = av.AudioFrame.from_ndarray(samples, "s16", "mono")
+            frame.rate, frame.pts = rate, round((delay_s or 0.0) * rate)
+            resampler = av.AudioResampler(stream.format, "mono", rate, stream.frame_size or None)
+            for part in (*resampler.resample(frame), *resampler.resample(None), None):
+                container.mux(stream.encode(part))
+
+
+def size_of(content, bits):
+    """A size as ID3 has it, of 4 bytes."""
+    return bytes(len(content) >> bits * k & (2**bits - 1) for k in (3, 2, 1, 0))
+
+
+# A picture of one pixel.
+PIXEL = (
+    b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
+    b"gg=="
+)
 
 
 def names_in(folder):
@@ -240,11 +278,136 @@ class TestTheResultIsLikeTheRecording:
             assert file.frames == pytest.approx(48000, abs=2100)
             assert file.title == "Talk"
 
+    @pytest.mark.parametrize(
+        ("name", "codec"),
+        [
+            ("talk.wav", "g722"),
+            ("talk.wav", "g726"),
+            ("talk.wav", "libmp3lame"),
+            ("talk.wav", "ac3"),
+            ("talk.g722", "g722"),
+        ],
+    )
+    def test_codecs_of_telephones_are_read(self, name, codec, predict, tmp_path):
+        """libsndfile refuses such WAV files, or reads what it cannot write."""
+        rate = {"g722": 16000, "g726": 8000, "ac3": 48000}.get(codec, 16000)
+        write_sound(tmp_path / name, codec, rate)
+        outcome = predict(tmp_path / name, "--strength=0")
+        assert outcome.code == 0, outcome.err
+        result, result_rate = load_audio(tmp_path / "out" / "talk.wav")
+        assert result_rate == rate
+        assert len(result) == pytest.approx(rate, abs=3000)
+        assert np.sqrt(np.mean(np.square(result))) == pytest.approx(0.2, rel=0.3)
+
+    @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+    def test_sound_that_begins_after_the_picture_keeps_its_place(self, suffix, predict, tmp_path):
+        write_sound(tmp_path / f"talk.{suffix}", "aac", 48000, delay_s=1.5)
+        outcome = predict(tmp_path / f"talk.{suffix}", "--strength=0")
+        assert outcome.code == 0, outcome.err
+        assert re.search(r"its sound begins 1\.(5|4)\d\d s after its picture", outcome.err)
+        result, rate = load_audio(tmp_path / "out" / "talk.wav")
+        first = np.flatnonzero(np.abs(result) > 0.05)[0] / rate
+        assert first == pytest.approx(1.5, abs=0.03)
+
+    def test_sound_that_begins_with_the_picture_gets_no_silence(self, predict, tmp_path):
+        write_sound(tmp_path / "talk.mp4", "aac", 48000, delay_s=0.0)
+        outcome = predict(tmp_path / "talk.mp4", "--strength=0")
+        assert outcome.err == ""
+        result, rate = load_audio(tmp_path / "out" / "talk.wav")
+        assert np.flatnonzero(np.abs(result) > 0.05)[0] / rate < 0.05
+
+    def test_one_of_several_sounds_is_chosen_and_said(self, predict, tmp_path):
+        source = tmp_path / "talk.mkv"
+        write_sound(source, "flac", 16000, delay_s=0.0, levels=(0.2, 0.02))
+        found = []
+        for track in ((), ("--sound_track=1",), ("--sound_track=2",)):
+            outcome = predict(source, "--strength=0", *track)
+            assert ("it has 2 tracks of sound; the first was taken" in outcome.err) == (not track)
+            result, _ = load_audio(tmp_path / "out" / "talk.wav")
+            found.append(np.sqrt(np.mean(np.square(result))))
+        assert found == pytest.approx([0.2, 0.2, 0.02], rel=0.05)
+        outcome = predict(source, "--sound_track=3")
+        assert (outcome.code, outcome.err) == (
+            1,
+            f"error: {source} has 2 tracks of sound. Received: 3\n",
+        )
+
+    def test_a_playlist_leads_nowhere(self, predict, tmp_path):
+        write_sound(tmp_path / "secret.ts", "aac", 48000)
+        lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:2", "#EXTINF:1,", "secret.ts", "#EXT-X-ENDLIST"]
+        (tmp_path / "list.mp4").write_text("\n".join(lines))
+        outcome = predict(tmp_path / "list.mp4")
+        assert outcome.code == 1
+        assert "Cannot read" in outcome.err
+
+    @pytest.mark.parametrize("version", [3, 4])
+    @pytest.mark.parametrize("encoding", [0, 1, 3])
+    def test_the_picture_on_the_cover_is_kept(self, version, encoding, predict, tmp_path):
+        """PyAV, which does not share our code, finds the same bytes."""
+        cover = base64.b64decode(PIXEL)
+        source = write(tmp_path / "a.mp3", rate=16000)
+        end = b"\0\0" if encoding == 1 else b"\0"
+        words = "ab".encode("utf-16" if encoding == 1 else "ascii") + end
+        body = bytes([encoding]) + b"image/png\0\3" + words + cover
+        frames = b""
+        for name, content in ((b"TIT2", b"\0Song"), (b"APIC", body)):
+            frames += name + size_of(content, 7 if version == 4 else 8) + b"\0\0" + content
+        tag = b"ID3" + bytes([version, 0, 0]) + size_of(frames, 7) + frames
+        source.write_bytes(tag + source.read_bytes())
+        outcome = predict(source)
+        assert outcome.code == 0, outcome.err
+        with soundfile.SoundFile(tmp_path / "out" / "a.mp3") as file:
+            assert file.title == "Song"
+            assert file.frames == pytest.approx(12_000, abs=2500)
+        av = pytest.importorskip("av")
+        with av.open(str(tmp_path / "out" / "a.mp3")) as container:
+            (picture,) = container.streams.video
+            assert bytes(next(container.demux(picture))) == cover
+
+    @pytest.mark.parametrize("cut", range(10, 100, 7))
+    def test_a_damaged_tag_costs_the_picture_only(self, cut, tmp_path):
+        body = b"\0image/png\0\3\0" + base64.b64decode(PIXEL)
+        tag = b"ID3\3\0\0" + size_of(body, 7) + b"APIC" + size_of(body, 8) + b"\0\0" + body
+        (tmp_path / "a.mp3").write_bytes(tag[:cut])
+        assert id3_pictures.read_pictures(tmp_path / "a.mp3") == ()
+
     def test_a_video_without_sound_is_refused(self, predict, tmp_path):
         write_container(tmp_path / "a.mp4", None, with_video=True)
         outcome = predict(tmp_path / "a.mp4")
         assert outcome.code == 1
         assert "No sound in" in outcome.err
+
+
+# Kind: a result that is silent, or half of the sound, although nothing failed.
+class TestSilence:
+    def test_a_silent_recording(self, predict, tmp_path):
+        soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
+        outcome = predict(tmp_path / "a.wav")
+        assert outcome.err == f"note: {tmp_path}/a.wav: there is only silence in it\n"
+
+    @pytest.mark.parametrize(("sign", "share"), [(-1.0, 1.0), (-0.9, 1.0), (1.0, 0.0), (0.5, 0.0)])
+    def test_channels_that_cancel_each_other(self, sign, share, predict, tmp_path):
+        sound = noise(16000)
+        soundfile.write(tmp_path / "a.wav", np.stack([sound, sign * sound], axis=1), 16000)
+        outcome = predict(tmp_path / "a.wav", "--mono")
+        assert ("its channels cancel each other" in outcome.err) == bool(share)
+        assert "cancel" not in predict(tmp_path / "a.wav").err
+
+    def test_channels_without_anything_in_common_do_not_cancel(self, predict, tmp_path):
+        soundfile.write(tmp_path / "a.wav", noise(16000, channels=16), 16000)
+        assert predict(tmp_path / "a.wav", "--mono").err == ""
+
+    def test_a_network_that_removes_everything(self, weights, predict, tmp_path):
+        deaf = small_networks.save_gain(weights.parent, 45.0)
+        soundfile.write(tmp_path / "a.wav", noise(16000), 8000)
+        outcome = predict(tmp_path / "a.wav", f"--name_model={deaf.name}")
+        assert outcome.err == (
+            f"note: {tmp_path}/a.wav: the network took nearly all of it for noise\n"
+        )
+
+    def test_a_track_without_samples(self, predict, tmp_path):
+        soundfile.write(tmp_path / "a.wav", np.zeros(0), 16000)
+        assert f"No samples in {tmp_path}/a.wav" in predict(tmp_path / "a.wav").err
 
 
 class TestOptions:
@@ -422,6 +585,16 @@ class TestDoneBefore:
         other = small_networks.save_gain(weights.parent, 3.0)
         outcome = self.outcome(predict, tmp_path, f"--name_model={other.name}")
         assert outcome == "2 done"
+
+    def test_an_option_of_a_later_version_leaves_old_results_be(self, predict, tmp_path):
+        manifest = tmp_path / "out" / "denoised.jsonl"
+        records = [json.loads(line) for line in manifest.read_text().splitlines()]
+        for record in records:
+            for name in {"sound_track", "normalise_lufs", "mono"} & record["options"].keys():
+                del record["options"][name]
+        manifest.write_text("".join(json.dumps(record) + "\n" for record in records))
+        assert self.outcome(predict, tmp_path) == "2 skipped"
+        assert self.outcome(predict, tmp_path, "--mono") == "2 done"
 
     def test_a_line_that_was_cut_off_does_not_swallow_the_next(self, predict, tmp_path):
         manifest = tmp_path / "out" / "denoised.jsonl"
