@@ -44,7 +44,17 @@ def choose(
         UsageError: the file is another model's, or a value is not one that the network allows.
     """
     values = load(path, hyper_model) if path else {}
-    values |= dict(map(_parse_setting, settings))
+    return of_values(hyper_model, values | dict(map(_parse_setting, settings)))
+
+
+def of_values(
+    hyper_model: DenoisingHyperModel, values: dict[str, Any]
+) -> keras_tuner.HyperParameters:
+    """Hyper-parameters of certain values.
+
+    Raises:
+        UsageError: a value is not one that the network allows.
+    """
     if values:
         _check_values(hyper_model, values)
     hp = keras_tuner.HyperParameters()

@@ -37,15 +37,28 @@ def check(path: Path, description: dict[str, Any], kind: str) -> None:
         UserError: there is none to resume.
         UsageError: the one that is there is another.
     """
-    try:
-        before = json_files.load(path, f"what a {kind} is", json_files.table(json_files.anything))
-    except OSError as error:
-        raise UserError(f"No {kind} to resume in {path.parent}") from error
+    before = load(path, kind)
     for name, value in _plain(description).items():
         if before.get(name) != value:
             raise UsageError(
                 f"The {kind} in {path.parent} has `{name}` {before.get(name)}. Received: {value}"
             )
+
+
+def load(path: Path, kind: str) -> dict[str, Any]:
+    """What was saved.
+
+    Args:
+        path: the file.
+        kind: `search` or `training`.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    try:
+        return json_files.load(path, f"what a {kind} is", json_files.table(json_files.anything))
+    except OSError as error:
+        raise UserError(f"No {kind} to resume in {path.parent}") from error
 
 
 def _plain(description: dict[str, Any]) -> dict[str, Any]:

@@ -44,8 +44,12 @@ def identity(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def audio_of_data(options: argparse.Namespace) -> AudioConfig:
-    """The geometry of the stored windows, or for mixtures on the fly the model's own.
+def audio_of_data(options: argparse.Namespace, default: AudioConfig | None = None) -> AudioConfig:
+    """The geometry of the stored windows, or for mixtures on the fly that which the options say.
+
+    Args:
+        options: the command line.
+        default: the geometry of mixtures where the options say nothing; the model's own by default.
 
     Raises:
         UserError: data_creation has not finished.
@@ -53,7 +57,7 @@ def audio_of_data(options: argparse.Namespace) -> AudioConfig:
     """
     if options.data == "dynamic":
         model_class = registry.resolve(registry.MODELS, "model", options.model)
-        return args.audio_config(options, model_class.default_audio)
+        return args.audio_config(options, default or model_class.default_audio)
     folders = options.path_save_spectrogram
     audio = dataset.common_audio(folders, [dataset.load_manifest(folder) for folder in folders])
     for name in args.AUDIO_OPTIONS:

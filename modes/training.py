@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import itertools
 import logging
@@ -21,6 +22,7 @@ import keras_tuner
 import numpy as np
 
 import callbacks
+import continuing
 import devices
 import hyperparameters
 import model_base
@@ -49,16 +51,16 @@ def train_network(options: argparse.Namespace) -> int:
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy("mixed_float16" if options.mixed_precision else "float32")
 
-    hyper_model = model_base.make(options, training_data.audio_of_data(options))
-    hp = hyperparameters.choose(hyper_model, options.hyperparameters, options.hyperparameter)
+    origin = origin_of(options)
+    hyper_model, hp = choose_network(options, origin)
     train, validation = training_data.make_datasets(options, hyper_model)
     model = build(hyper_model, hp, options, len(train))
     # An earlier run of the name makes way only when nothing stands in the way of this one.
     run_folder = options.run_dir / options.name_model
-    if not options.resume and not options.training_from_scratch:
+    if origin.continued and not options.resume:
         set_aside(run_folder)
     same = identity(options, hyper_model, hp)
-    first_epoch = prepare_run_folder(run_folder, same, options.resume)
+    first_epoch = prepare_run_folder(run_folder, same, options.resume, origin)
     train.start_epoch(first_epoch)
     describe(model, train, validation, options, first_epoch)
     fit(model, train, validation, options, run_folder)
@@ -69,12 +71,64 @@ def train_network(options: argparse.Namespace) -> int:
         saving.load_keras(run_folder / callbacks.BEST, compile=options.save_optimizer),
         hyper_model,
         hyperparameters=hp.values,
-        training=summary(train, validation, options, run_folder),
+        training=summary(train, validation, options, run_folder, origin),
     )
     print(f"Saved {stem}.keras, {stem.name}.onnx and {stem.name}.json")
     network = f"--weights_folder {stem.parent} --name_model {stem.name}"
     print(f"Denoise with it: python main.py RECORDING {network}")
     return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """What a training began with.
+
+    Args:
+        continued: whether it goes on with a network, or from random weights.
+        hours_before: hours of sound that the network had heard.
+    """
+
+    continued: bool = False
+    hours_before: float = 0.0
+
+
+def origin_of(options: argparse.Namespace) -> Origin:
+    """What a training begins with, or began with if it is resumed.
+
+    Raises:
+        UserError: there is no such network, or nothing to resume.
+    """
+    if options.resume:
+        run_folder = options.run_dir / options.name_model
+        if callbacks.interrupted_epoch(run_folder) is None:
+            raise UserError(f"No interrupted training to resume in {run_folder}")
+        before = run_description.load(run_folder / DESCRIPTION, "training")
+        hours = before.get("hours_before")
+        hours = float(hours) if isinstance(hours, int | float) else 0.0
+        return Origin(bool(before.get("continued")), hours)
+    if options.training_from_scratch:
+        return Origin()
+    return Origin(True, continuing.hours_heard(continuing.card_of(options)))
+
+
+def choose_network(
+    options: argparse.Namespace, origin: Origin
+) -> tuple[DenoisingHyperModel, keras_tuner.HyperParameters]:
+    """The network to train, which is that of the card if it goes on.
+
+    Raises:
+        UserError: there is no network to go on with.
+        UsageError: the options do not fit the model, or not the network that goes on.
+    """
+    card = continuing.card_of(options) if origin.continued else None
+    audio = training_data.audio_of_data(options, card.audio if card else None)
+    hyper_model = model_base.make(options, audio)
+    hp = hyperparameters.choose(hyper_model, options.hyperparameters, options.hyperparameter)
+    if card:
+        stem = continuing.stem_of(options)
+        continuing.check(card, stem, hyper_model)
+        hp = continuing.choose(card, stem, hyper_model, hp.values)
+    return hyper_model, hp
 
 
 def identity(
@@ -107,7 +161,9 @@ def set_aside(run_folder: Path) -> None:
         raise UserError(f"Cannot write {run_folder}: {error.strerror}") from error
 
 
-def prepare_run_folder(run_folder: Path, description: dict[str, Any], resume: bool) -> int:
+def prepare_run_folder(
+    run_folder: Path, description: dict[str, Any], resume: bool, origin: Origin = Origin()
+) -> int:
     """Clear the folder of a new training, or find the epoch at which an old one goes on.
 
     Raises:
@@ -125,7 +181,7 @@ def prepare_run_folder(run_folder: Path, description: dict[str, Any], resume: bo
         run_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot write {run_folder}: {error.strerror}") from error
-    run_description.save(run_folder / DESCRIPTION, description)
+    run_description.save(run_folder / DESCRIPTION, description | dataclasses.asdict(origin))
     callbacks.forget_epochs(run_folder / callbacks.LOG, epoch or 0)
     return epoch or 0
 
@@ -143,7 +199,7 @@ def build(
         hyper_model.decay_steps = options.epochs * steps_per_epoch
     with devices.mirrored_scope():
         model = hyper_model.build(hp)
-        if not options.training_from_scratch:
+        if not options.training_from_scratch and not options.resume:
             path = options.weights_folder / f"{options.name_model}.keras"
             saving.load_weights_into(model, path)
     return model
@@ -239,7 +295,7 @@ def scoring_callback(
 
 
 def summary(
-    train: Any, validation: Any, options: argparse.Namespace, run_folder: Path
+    train: Any, validation: Any, options: argparse.Namespace, run_folder: Path, origin: Origin
 ) -> dict[str, Any]:
     """What the card says of this training."""
     log = callbacks.read_log(run_folder / callbacks.LOG)
@@ -253,7 +309,7 @@ def summary(
         "validation_windows": validation.n_windows,
         "batch_size": options.batch_size,
         "epochs": len(log),
-        "hours_heard": round(seconds / 3600, 2),
+        "hours_heard": round(origin.hours_before + seconds / 3600, 2),
         "best_epoch": int(best["epoch"]) + 1,
         "losses": {n: v for n, v in best.items() if n != "epoch" and math.isfinite(v)},
         "backend": f"keras {keras.__version__}, {keras.backend.backend()}",

@@ -191,7 +191,7 @@ def test_a_training_that_cannot_begin_leaves_the_last_one(training_command, trai
         "--hyperparameter",
         "depth=3",
     )
-    assert outcome.code == 1, outcome.err
+    assert outcome.code == 2, outcome.err
     assert (trained.parent.parent / "runs" / "whole" / callbacks.LOG).is_file()
 
 
