@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 
+import backups
 from atomic_files import replacing
 
 LOG = "log.csv"
 BEST = "best.keras"
-BACKUP = "backup"
-BACKUP_STATE = "training_metadata.json"
 DRAWS_OF_EPOCH = 2**16
 
 Scorer = Callable[[keras.Model], dict[str, float]]
@@ -76,12 +75,73 @@ class StepsOfEpoch(keras.callbacks.Callback):
         self.model.optimizer.iterations.assign(epoch * self.params["steps"])
 
 
-class Backup(keras.callbacks.BackupAndRestore):
-    """Keras's backups, which know the epoch that a resumed training is in."""
+class Backup(keras.callbacks.Callback):
+    """Keep the state of a training, and begin with the last one that is kept.
+
+    Must be the last of the callbacks, since what others wrote belongs to the state.
+
+    Args:
+        run_folder: of the training.
+        every: steps from one backup to the next; none for one at the end of each epoch.
+    """
+
+    def __init__(self, run_folder: Path, every: int | None) -> None:
+        super().__init__()
+        self.run_folder = run_folder
+        self.every = every
+        self.steps = self.epoch = 0
+        self.seconds = 0.0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Take the weights and the optimizer's state of the last backup."""
+        found = backups.newest(self.run_folder)
+        if found:
+            self.model.optimizer.build(self.model.trainable_variables)
+            self.model.load_weights(found.weights)
+            self.seconds = found.seconds
+        self.begin = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Note the epoch; Keras counts from zero again, and would go back there next time."""
-        self._current_epoch = epoch
+        """Note the epoch."""
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keep the state within an epoch, if that is wanted."""
+        self.steps += 1
+        if self.every and self.steps % self.every == 0:
+            self._save(self.epoch)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keep the state after an epoch."""
+        if not self.every:
+            self._save(epoch + 1)
+
+    def _save(self, epoch: int) -> None:
+        """Keep a state that goes on with `epoch`."""
+        seconds = self.seconds + time.monotonic() - self.begin
+        backups.save(self.run_folder, self.model.save_weights, epoch, seconds)
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Keep the network of the lowest validation loss, as a file that is always whole.
+
+    Args:
+        path: of the `.keras` file.
+        best: the lowest loss so far; none at first.
+    """
+
+    def __init__(self, path: Path, best: float | None) -> None:
+        super().__init__()
+        self.path = path
+        self.best = math.inf if best is None else best
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Save the network if it is better; a loss that is no number never is."""
+        loss = (logs or {}).get("val_loss", math.nan)
+        if loss < self.best:
+            self.best = loss
+            with replacing(self.path) as temporary:
+                self.model.save(temporary)
 
 
 class LossCurve(keras.callbacks.Callback):
@@ -100,7 +160,7 @@ class LossCurve(keras.callbacks.Callback):
 
 
 def training_callbacks(
-    run_folder: Path, resume: bool, scoring: ScoreNetwork | None, save_every: int | str
+    run_folder: Path, resume: bool, scoring: ScoreNetwork | None, save_every: int | None
 ) -> list[keras.callbacks.Callback]:
     """All callbacks of a training, in the order in which they must run.
 
@@ -108,7 +168,7 @@ def training_callbacks(
         run_folder: where logs, pictures and checkpoints go.
         resume: whether an interrupted training goes on there.
         scoring: scores beside the loss, if wanted.
-        save_every: batches from one backup to the next, or `epoch`.
+        save_every: steps from one backup to the next; none for one after each epoch.
     """
     log = run_folder / LOG
     best = best_loss(log) if resume else None
@@ -116,17 +176,12 @@ def training_callbacks(
         SeedOfEpoch(),
         StepsOfEpoch(),
         *([scoring] if scoring else []),
-        keras.callbacks.ModelCheckpoint(
-            # Without a threshold, Keras takes a first loss that is NaN for the best.
-            run_folder / BEST,
-            save_best_only=True,
-            initial_value_threshold=math.inf if best is None else best,
-        ),
+        KeepBest(run_folder / BEST, best),
         keras.callbacks.CSVLogger(log, append=resume),
         *_tensorboard(run_folder / "tensorboard"),
         LossCurve(log, run_folder / "loss.png"),
         keras.callbacks.TerminateOnNaN(),
-        Backup(run_folder / BACKUP, save_freq=save_every, double_checkpoint=True),
+        Backup(run_folder, save_every),
     ]
 
 
@@ -139,11 +194,8 @@ def _tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
 
 def interrupted_epoch(run_folder: Path) -> int | None:
     """Epoch, from zero, at which a training in `run_folder` was interrupted; none if none was."""
-    try:
-        state = json.loads((run_folder / BACKUP / BACKUP_STATE).read_text(encoding="utf-8"))
-        return int(state["epoch"])
-    except (OSError, ValueError, KeyError):
-        return None
+    found = backups.newest(run_folder)
+    return found.epoch if found else None
 
 
 def read_log(log: Path) -> list[dict[str, float]]:

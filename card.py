@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import json_files
+import network_files
 from atomic_files import replacing
 from config import AudioConfig
 from errors import UsageError, UserError
@@ -94,6 +96,8 @@ class ModelCard:
         Raises:
             UserError: there is none, or it is not a card of this project.
         """
+        with contextlib.suppress(OSError):  # of a folder that only others may write
+            network_files.complete(Path(path).with_name(Path(path).name.removesuffix(".json")))
         try:
             fields = json_files.load(path, "a model card", CARD)
         except OSError as error:

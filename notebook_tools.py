@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import backups
 from errors import UserError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ DRIVE = Path("/content/drive")
 KEPT = Path("MyDrive/speech_enhancement")
 LAST_LINES = 20
 PICTURE_DPI = 80
-# What a training that was interrupted leaves in its folder, see `callbacks`.
-INTERRUPTED = "backup/training_metadata.json"
 
 
 def keep_folder(use_drive: bool) -> Path:
@@ -123,7 +122,7 @@ def going_on(weights_folder: Path, run_dir: Path, name: str) -> list[str]:
         weights_folder, run_dir: folders that outlived it.
         name: name of the network.
     """
-    if (run_dir / name / INTERRUPTED).is_file():
+    if backups.newest(run_dir / name):
         return ["--resume"]
     if (weights_folder / f"{name}.keras").is_file():
         return ["--no-training_from_scratch"]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import callbacks
 import locks
+import network_files
 from errors import UsageError, UserError
 
 NETWORK_SUFFIXES = (".keras", ".onnx", ".json")
@@ -64,6 +65,7 @@ def last_interrupted(model: str, run_dir: Path) -> str:
 
 def what_is_there(name: str, options: argparse.Namespace) -> Path | None:
     """A file of a network of this name, or a folder of its training; none if there is neither."""
+    network_files.complete(options.weights_folder / name)
     files = (options.weights_folder / f"{name}{suffix}" for suffix in NETWORK_SUFFIXES)
     run_folder = options.run_dir / name
     if (run_folder / callbacks.BEST).exists() or is_interrupted(run_folder):

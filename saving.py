@@ -17,10 +17,10 @@ import numpy as np
 
 import keras_archive
 import registry
-from atomic_files import replacing
 from card import ModelCard, file_sha256
 from errors import UserError
 from model_base import DenoisingHyperModel
+from network_files import replacing_network
 
 NETWORK_SUFFIXES = (".keras", ".onnx")
 
@@ -39,24 +39,23 @@ def save_network(
     Raises:
         UserError: the folder cannot be written or the disk is full.
     """
-    keras_path, onnx_path, card_path = (
-        Path(stem).with_name(Path(stem).name + suffix) for suffix in (*NETWORK_SUFFIXES, ".json")
-    )
-    with replacing(keras_path) as temporary:
-        model.save(temporary)
-    with replacing(onnx_path) as temporary:
-        export_onnx(hyper_model, model, keras_path, temporary)
-    card = ModelCard(
-        model=hyper_model.name,
-        audio=hyper_model.audio,
-        features=hyper_model.features,
-        level_dbfs=hyper_model.level_dbfs,
-        streaming=hyper_model.streaming,
-        parameters=model.count_params(),
-        sha256={path.suffix: file_sha256(path) for path in (keras_path, onnx_path)},
-        **card_fields,
-    )
-    card.save(card_path)
+    with replacing_network(stem) as folder:
+        keras_path, onnx_path, card_path = (
+            folder / f"{Path(stem).name}{suffix}" for suffix in (*NETWORK_SUFFIXES, ".json")
+        )
+        model.save(keras_path)
+        export_onnx(hyper_model, model, keras_path, onnx_path)
+        card = ModelCard(
+            model=hyper_model.name,
+            audio=hyper_model.audio,
+            features=hyper_model.features,
+            level_dbfs=hyper_model.level_dbfs,
+            streaming=hyper_model.streaming,
+            parameters=model.count_params(),
+            sha256={path.suffix: file_sha256(path) for path in (keras_path, onnx_path)},
+            **card_fields,
+        )
+        card.save(card_path)
     return card
 
 

@@ -8,7 +8,6 @@ import dataclasses
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import args
+import atomic_files
 import data_tools
 import environment
 import export_report
@@ -108,7 +108,7 @@ def export_network(stem: Path, exporters: dict[str, Exporter], folder: Path) -> 
     cost = None if trained.card.streaming else milliseconds_per_second(trained.run, sound)
     rows = [ExportRow(stem.name, "keras", trained.saved.name, size(trained.saved), cost)]
     kept = []
-    with writing(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".partial_") as partial:
+    with writing(folder), atomic_files.partial_folder(folder) as partial:
         for name, exporter in exporters.items():
             path = Path(partial, f"{stem.name}{exporter.suffix}")
             row = ExportRow(stem.name, name, path.name)

@@ -63,7 +63,7 @@ def no_partial_files(folders: set[Path]) -> Iterator[None]:
         yield
     finally:
         for folder in folders:
-            atomic_files.remove_partial_files(folder)
+            atomic_files.remove_partial_files(folder, untouched_s=0.0)
 
 
 def settings_of(options: argparse.Namespace) -> BatchSettings:

@@ -9,7 +9,6 @@ import itertools
 import logging
 import math
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,8 @@ import keras
 import keras_tuner
 import numpy as np
 
+import atomic_files
+import backups
 import callbacks
 import continuing
 import devices
@@ -63,7 +64,7 @@ def train_network(options: argparse.Namespace) -> int:
     first_epoch = prepare_run_folder(run_folder, same, options.resume, origin)
     train.start_epoch(first_epoch)
     describe(model, train, validation, options, first_epoch)
-    fit(model, train, validation, options, run_folder)
+    fit(model, train, validation, options, run_folder, first_epoch)
 
     stem = options.weights_folder / options.name_model
     saving.save_network(
@@ -73,6 +74,8 @@ def train_network(options: argparse.Namespace) -> int:
         hyperparameters=hp.values,
         training=summary(train, validation, options, run_folder, origin),
     )
+    # Until here, the training can be resumed.
+    backups.remove(run_folder)
     print(f"Saved {stem}.keras, {stem.name}.onnx and {stem.name}.json")
     network = f"--weights_folder {stem.parent} --name_model {stem.name}"
     print(f"Denoise with it: python main.py RECORDING {network}")
@@ -170,20 +173,32 @@ def prepare_run_folder(
         UserError: there is none to resume, or the folder cannot be written.
         UsageError: the one that is there is another.
     """
-    epoch = callbacks.interrupted_epoch(run_folder)
-    if resume and epoch is None:
+    backup = backups.newest(run_folder) if resume else None
+    if resume and backup is None:
         raise UserError(f"No interrupted training to resume in {run_folder}")
-    if resume:
+    if backup:
         run_description.check(run_folder / DESCRIPTION, description, "training")
-    if not resume and run_folder.exists():
-        shutil.rmtree(run_folder)
+        report_damage(backup)
+    epoch = backup.epoch if backup else 0
     try:
+        if not resume:
+            atomic_files.remove_folder(run_folder)
         run_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"Cannot write {run_folder}: {error.strerror}") from error
     run_description.save(run_folder / DESCRIPTION, description | dataclasses.asdict(origin))
-    callbacks.forget_epochs(run_folder / callbacks.LOG, epoch or 0)
-    return epoch or 0
+    callbacks.forget_epochs(run_folder / callbacks.LOG, epoch)
+    return epoch
+
+
+def report_damage(backup: backups.Backup) -> None:
+    """Say which backups were passed over."""
+    for folder in backup.damaged:
+        print(
+            f"note: the backup {folder} is damaged: going on from the one before it, at epoch "
+            f"{backup.epoch + 1}",
+            file=sys.stderr,
+        )
 
 
 def build(
@@ -242,6 +257,7 @@ def fit(
     validation: Any,
     options: argparse.Namespace,
     run_folder: Path,
+    first_epoch: int,
 ) -> None:
     """Train to the last epoch, or until a loss is no number.
 
@@ -253,6 +269,7 @@ def fit(
         train,
         validation_data=validation,
         epochs=options.epochs,
+        initial_epoch=first_epoch,
         # Data sets shuffle themselves, each epoch by its own seed.
         shuffle=False,
         verbose="auto" if sys.stdout.isatty() else 2,
@@ -260,7 +277,7 @@ def fit(
             run_folder,
             options.resume,
             scoring_callback(train.features, validation, options),
-            options.backup_every or "epoch",
+            options.backup_every,
         ),
     )
     if options.data == "dynamic":
@@ -268,6 +285,7 @@ def fit(
         share = (train.waited_s - waited) / (time.perf_counter() - begin)
         print(f"Waited for mixtures {share:.1%} of the time")
     if not (run_folder / callbacks.BEST).is_file():
+        backups.remove(run_folder)
         raise UserError("The loss became NaN in the first epoch; try a lower --learning_rate")
 
 

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+import backups
 import callbacks
 import run_description
 from errors import UsageError
@@ -20,17 +21,6 @@ def test_without_a_log_there_is_nothing_to_forget_and_no_best(tmp_path):
     callbacks.forget_epochs(tmp_path / "none.csv", 2)
     assert callbacks.best_loss(tmp_path / "none.csv") is None
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_backup_that_is_missing_or_broken_is_no_interrupted_training(tmp_path):
-    assert callbacks.interrupted_epoch(tmp_path) is None
-    (tmp_path / callbacks.BACKUP).mkdir()
-    state = tmp_path / callbacks.BACKUP / callbacks.BACKUP_STATE
-    for content in ("", "{", "{}"):
-        state.write_text(content)
-        assert callbacks.interrupted_epoch(tmp_path) is None
-    state.write_text('{"epoch": 3, "batch": 0}')
-    assert callbacks.interrupted_epoch(tmp_path) == 3
 
 
 def test_steps_of_an_interrupted_epoch_do_not_count_twice():
@@ -72,7 +62,7 @@ def test_a_second_interruption_goes_back_to_the_epoch_of_the_first(tmp_path):
             raise KeyboardInterrupt
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
-    backup = callbacks.Backup(tmp_path / callbacks.BACKUP, save_freq=1)
+    backup = callbacks.Backup(tmp_path, every=1)
     with pytest.raises(KeyboardInterrupt):
         model.fit(
             *(sound, sound),
@@ -85,13 +75,19 @@ def test_a_second_interruption_goes_back_to_the_epoch_of_the_first(tmp_path):
     assert callbacks.interrupted_epoch(tmp_path) == 5
 
 
-def test_only_the_same_training_is_resumed(tmp_path):
-    state = tmp_path / callbacks.BACKUP / callbacks.BACKUP_STATE
-    state.parent.mkdir()
-    state.write_text('{"epoch": 3, "batch": 0}')
+def test_only_the_same_training_is_resumed(tmp_path, capsys):
+    for epoch in (2, 3):
+        backups.save(tmp_path, lambda path: path.write_bytes(b"weights"), epoch, 0.0)
     run_description.save(tmp_path / training.DESCRIPTION, {"voice_dir": tmp_path, "batch_size": 5})
     same = {"voice_dir": tmp_path, "batch_size": 5}
     assert training.prepare_run_folder(tmp_path, same, resume=True) == 3
     with pytest.raises(UsageError, match=r"has `batch_size` 5\. Received: 6"):
         training.prepare_run_folder(tmp_path, same | {"batch_size": 6}, resume=True)
-    assert state.is_file()
+    assert capsys.readouterr().err == ""
+    newest = backups.newest(tmp_path)
+    newest.weights.write_bytes(b"damaged")
+    assert training.prepare_run_folder(tmp_path, same, resume=True) == 2
+    assert capsys.readouterr().err == (
+        f"note: the backup {newest.weights.parent} is damaged: going on from the one before it, "
+        "at epoch 3\n"
+    )

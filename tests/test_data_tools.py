@@ -1,7 +1,5 @@
 import os
 import stat
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -354,18 +352,6 @@ class TestReplacing:
         ):
             full.write("x" * 100000)
         assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.skipif(os.name != "posix", reason="partial files are swept on POSIX systems only")
-def test_partial_files_of_ended_processes_are_swept(tmp_path):
-    """Even of one that its parent has not asked about, as a container without init leaves it."""
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        mine = tmp_path / f"{atomic_files.PARTIAL}{os.getpid()}-a.wav"
-        for path in (mine, tmp_path / f"{atomic_files.PARTIAL}{process.pid}-b.wav"):
-            path.write_bytes(b"half")
-        atomic_files.remove_partial_files(tmp_path)
-        assert list(tmp_path.iterdir()) == [mine]
 
 
 def test_a_name_that_is_no_text_is_read_and_written(tmp_path, rng):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-import callbacks
+import backups
 import data_display
 import notebook_tools
 from errors import UserError
@@ -101,10 +101,7 @@ def test_a_later_session_goes_on_with_what_was_kept(trained, tmp_path):
 
 
 def test_an_interrupted_training_is_resumed(tmp_path):
-    state = tmp_path / "runs" / "my_unet" / callbacks.BACKUP / callbacks.BACKUP_STATE
-    state.parent.mkdir(parents=True)
-    state.write_text('{"epoch": 3}')
-    assert callbacks.interrupted_epoch(tmp_path / "runs" / "my_unet") == 3
+    backups.save(tmp_path / "runs" / "my_unet", lambda path: path.touch(), 3, 0.0)
     going_on = notebook_tools.going_on(tmp_path / "weights", tmp_path / "runs", "my_unet")
     assert going_on == ["--resume"]
 

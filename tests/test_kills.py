@@ -1,0 +1,89 @@
+"""Trainings that end in the middle of something, and go on as if they had not.
+
+`benchmarks/kills.py` kills processes at random; here, the moments are known.
+"""
+
+import keras
+import numpy as np
+import pytest
+import small_dataset
+
+import backups
+import network_files
+import saving
+from card import ModelCard
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    return small_dataset.save(tmp_path_factory.mktemp("windows"))
+
+
+def command(windows, folder):
+    """Arguments of the quickest training."""
+    return [
+        *("--mode", "training", "--model", "dncnn", "--name_model", "net", "--epochs", "2"),
+        *("--hyperparameter", "filters=16", "depth=3", "dropout=0.25"),
+        *("--path_save_spectrogram", windows, "--batch_size", "4"),
+        *("--weights_folder", folder / "weights", "--run_dir", folder / "runs"),
+    ]
+
+
+def weights(folder):
+    return keras.models.load_model(folder / "weights" / "net.keras").get_weights()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(windows, tmp_path_factory):
+    """Weights of a training that nothing disturbed."""
+    import main
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert main.main([str(argument) for argument in command(windows, folder)]) == 0
+    assert not backups.newest(folder / "runs" / "net")
+    return weights(folder)
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "files"),
+    [
+        (saving, "export_onnx", 0),
+        (network_files, "complete", 0),
+        (backups, "remove", 3),
+    ],
+    ids=["while it saves", "before the files are moved", "before its backup is deleted"],
+)
+def test_a_training_that_ends_while_it_saves_is_resumed(
+    module, function, files, windows, undisturbed, tmp_path, run_main, monkeypatch
+):
+    def stop(*arguments):
+        if network_files.__name__ == module.__name__ and not list(tmp_path.rglob("*.ready")):
+            return
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, function, stop)
+        assert run_main(*command(windows, tmp_path)).code == 130
+    kept = [path for path in (tmp_path / "weights").iterdir() if path.suffix != ".lock"]
+    assert len([path for path in kept if path.is_file()]) == files
+    outcome = run_main(*command(windows, tmp_path), "--resume")
+    assert outcome.code == 0, outcome.err
+    for expected, weight in zip(undisturbed, weights(tmp_path), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-6)
+    assert ModelCard.load(tmp_path / "weights" / "net.json").training["epochs"] == 2
+    assert not [*tmp_path.rglob(".partial*"), *tmp_path.rglob("*.ready")]
+    assert not backups.newest(tmp_path / "runs" / "net")
+
+
+def test_a_damaged_backup_costs_an_epoch(windows, undisturbed, tmp_path, run_main, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "export_onnx", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_main(*command(windows, tmp_path))
+    newest = backups.newest(tmp_path / "runs" / "net").weights
+    newest.write_bytes(newest.read_bytes()[:-1])
+    outcome = run_main(*command(windows, tmp_path), "--resume")
+    assert outcome.code == 0, outcome.err
+    assert "is damaged: going on from the one before it, at epoch 2" in outcome.err
+    for expected, weight in zip(undisturbed, weights(tmp_path), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-6)
