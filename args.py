@@ -810,7 +810,19 @@ APP = Group(
             metavar="ADDRESS",
         ),
         Option("port", whole(0, 2**16 - 1), 7860, "port to listen at; any free port if 0"),
+        Option(
+            "allowed_hosts",
+            listed(),
+            [],
+            "names that visitors may know this server by, beside its own",
+        ),
         Option("max_upload_mb", number(above=0), 100.0, "size of the largest recording, MB"),
+        Option(
+            "max_disk_mb",
+            number(above=0),
+            2000.0,
+            "recordings and results that are kept for an hour, MB; a visitor has a quarter",
+        ),
         Option("max_minutes", number(above=0), 30.0, "length of the longest recording, minutes"),
     ),
 )

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 import atomic_files
@@ -18,6 +19,7 @@ COLUMNS = 1200
 FRAMES_PER_COLUMN = 16
 FRAME_S = 0.03
 EDGE_COLUMNS = 8
+DARK, LIGHT = "#0b0f19", "#d1d5db"  # of pages that are dark, as of Gradio's
 RANGE_DB = 80.0
 LOWEST_DB = -100.0
 SHORT_S = 120
@@ -272,6 +274,21 @@ def plot_losses(rows: list[dict[str, float]]) -> Figure:
     axis.grid(alpha=0.3, which="both")
     axis.legend()
     return figure
+
+
+def darken(figure: Figure) -> None:
+    """Turn a figure into one for pages that are dark: light lines and words on nearly black."""
+    figure.set_facecolor(DARK)
+    for axes in figure.axes:
+        axes.set_facecolor(DARK)
+        axes.tick_params(colors=LIGHT, which="both")
+        for spine in axes.spines.values():
+            spine.set_edgecolor(LIGHT)
+        legend = axes.get_legend()
+        if legend is not None:
+            legend.get_frame().set_facecolor(DARK)
+    for text in figure.findobj(Text):
+        text.set_color(LIGHT)
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 100) -> None:

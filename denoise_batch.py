@@ -95,7 +95,8 @@ def _that_matters(options: Record) -> Record:
     return {
         name: value
         for name, value in options.items()
-        if name not in ("save_noise", "plot") and not (name in defaults and value == defaults[name])
+        if name not in ("save_noise", "plot", "dark_plot")
+        and not (name in defaults and value == defaults[name])
     }
 
 

@@ -51,6 +51,7 @@ class FileOptions:
         normalise_lufs: loudness to bring the result to, LUFS; its own by default.
         save_noise: also write what was removed.
         plot: also write a picture.
+        dark_plot: and one for dark pages.
         sound_track: which of the sounds in a video, from 1; the first by default.
     """
 
@@ -62,6 +63,7 @@ class FileOptions:
     normalise_lufs: float | None = None
     save_noise: bool = False
     plot: bool = False
+    dark_plot: bool = False
     sound_track: int | None = None
 
 
@@ -97,6 +99,11 @@ def picture_path(target: Path) -> Path:
     return target.with_name(f"{target.stem}.png")
 
 
+def dark_picture_path(target: Path) -> Path:
+    """Where the picture for dark pages goes."""
+    return target.with_name(f"{target.stem}_dark.png")
+
+
 def result_paths(target: Path, options: FileOptions) -> list[Path]:
     """All files that denoising to `target` writes."""
     paths = [target]
@@ -104,6 +111,8 @@ def result_paths(target: Path, options: FileOptions) -> list[Path]:
         paths.append(noise_path(target))
     if options.plot:
         paths.append(picture_path(target))
+    if options.dark_plot:
+        paths.append(dark_picture_path(target))
     return paths
 
 
@@ -173,7 +182,8 @@ def denoise_file(
             noise = stack.enter_context(writing(noise_path(target), sound_format))
             sinks.append(lambda noisy, clean: noise.write(noisy - clean))
         if options.plot:
-            sinks.append(stack.enter_context(_picture(target, source.name, rate, n_samples, notes)))
+            drawn = _picture(target, source.name, rate, n_samples, notes, options.dark_plot)
+            sinks.append(stack.enter_context(drawn))
         if progress is not None:
             sinks.append(_counter(progress, n_samples, rate))
         denoised = _denoised(_selected(recording, options), stream, sinks)
@@ -332,7 +342,7 @@ def _counter(progress: Progress, n_samples: int, rate: int) -> Sink:
 
 @contextlib.contextmanager
 def _picture(
-    target: Path, title: str, rate: int, n_samples: int, notes: list[str]
+    target: Path, title: str, rate: int, n_samples: int, notes: list[str], dark: bool
 ) -> Iterator[Sink]:
     """A sink for a picture, which is written at the end; what prevents it is a note."""
     import data_display
@@ -343,6 +353,9 @@ def _picture(
         picture.finish()
         figure = data_display.recording_figure(picture, printable(title))
         data_display.save_figure(figure, picture_path(target))
+        if dark:
+            data_display.darken(figure)
+            data_display.save_figure(figure, dark_picture_path(target))
     except Exception as error:  # the sound is there, whatever a picture of it lacks
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         notes.append(f"there is no picture: {reason}")

@@ -18,7 +18,14 @@ from typing import Any
 import runtime
 import worker_pool
 from audio_files import Recording, is_risky, output_suffix
-from denoise_file import FileOptions, Progress, Report, denoise_file, picture_path
+from denoise_file import (
+    FileOptions,
+    Progress,
+    Report,
+    dark_picture_path,
+    denoise_file,
+    picture_path,
+)
 from enhancer import Enhancer, checked_limits
 from errors import UserError
 
@@ -37,13 +44,19 @@ class Denoised:
 
     Args:
         sound: the denoised recording.
-        picture: spectrograms of before and after.
+        picture, dark_picture: spectrograms of before and after, for light and for dark pages.
         report: levels and length.
     """
 
     sound: Path
     picture: Path
+    dark_picture: Path
     report: Report
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it lies, and nothing else."""
+        return self.sound.parent
 
 
 class WebDenoiser:
@@ -112,7 +125,7 @@ class WebDenoiser:
         except BaseException:
             shutil.rmtree(place)
             raise
-        return Denoised(target, picture_path(target), report)
+        return Denoised(target, picture_path(target), dark_picture_path(target), report)
 
     def _enhancer(self, name: str, strength: float) -> Enhancer:
         """A network at a strength.
@@ -141,7 +154,7 @@ def _denoise_short(
     recording = Recording(source)
     _check_length((recording.n_samples or 0) / recording.format.sample_rate, source, max_minutes)
     # A header that promises too little is not believed.
-    options = FileOptions(end_s=60.0 * max_minutes + 1.0, plot=True)
+    options = FileOptions(end_s=60.0 * max_minutes + 1.0, plot=True, dark_plot=True)
     report = denoise_file(enhancer, source, target, options, progress)
     _check_length(report.audio_s, source, max_minutes)
     return report

@@ -5,15 +5,19 @@ An ASGI application around another one (https://asgi.readthedocs.io).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import urllib.parse
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
+from web_quota import Quota
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
+Refusal = tuple[int, str]
 
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -29,7 +33,12 @@ HEADERS = (
 )
 # Routes by which Gradio would fetch from other servers on behalf of a visitor.
 FETCHING = re.compile(r"file[=/]+https?:|proxy=", re.IGNORECASE)
-FORBIDDEN = 403
+# Pages that say how the server is built.
+DESCRIPTIONS = re.compile(r"/(openapi\.json|docs|redoc)/?$")
+UPLOADS = re.compile(r"/upload/?$")
+# What Gradio would believe about its own address.
+FORWARDED = re.compile(rb"x-forwarded-|forwarded$|x-gradio-server$|x-original-")
+BAD_REQUEST, FORBIDDEN, NOT_FOUND, LENGTH_REQUIRED, TOO_LARGE = 400, 403, 404, 411, 413
 
 
 class Guard:
@@ -38,32 +47,82 @@ class Guard:
     Args:
         application: what answers the requests that are let through.
         hosts: names that this server may be addressed by, so that no other site's name can be
-            made to point here (DNS rebinding); all, if there are none.
+            made to point here (DNS rebinding).
+        takes_addresses: whether it may also be addressed by any number, which no site can make
+            its own.
+        quota: how much may be uploaded; without, all.
     """
 
-    def __init__(self, application: Application, hosts: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        application: Application,
+        hosts: Collection[str] = LOCAL_HOSTS,
+        takes_addresses: bool = False,
+        quota: Quota | None = None,
+    ) -> None:
         self._application = application
         self._hosts = hosts
+        self._takes_addresses = takes_addresses
+        self._quota = quota
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] not in ("http", "websocket"):
             await self._application(scope, receive, send)
-        elif self._is_refused(scope):
-            await _refuse(scope, send)
-        else:
-            await self._application(scope, receive, _with_headers(send))
-
-    def _is_refused(self, scope: Message) -> bool:
-        """Whether a request is for another host, from another page, or for another's file."""
+            return
         headers = dict(scope["headers"])
+        refusal = self._refusal(scope["path"], headers)
+        if refusal is None and self._quota is not None and UPLOADS.search(scope["path"]):
+            refusal = self._upload_refusal(scope, headers)
+        if refusal is not None:
+            await _refuse(scope, send, *refusal)
+            return
+        own = [pair for pair in scope["headers"] if not FORWARDED.match(pair[0])]
+        await self._application({**scope, "headers": own}, receive, _with_headers(send))
+
+    def _refusal(self, path: str, headers: dict[bytes, bytes]) -> Refusal | None:
+        """Why a request is refused: another host, another page, or another's file."""
         host, origin = (headers.get(name, b"").decode("latin-1") for name in (b"host", b"origin"))
-        name = urllib.parse.urlsplit(f"//{host}").hostname
-        return (
-            bool(FETCHING.search(scope["path"]))
-            or bool(self._hosts and name not in self._hosts)
-            or bool(origin and urllib.parse.urlsplit(origin).netloc != host)
-        )
+        try:
+            name = urllib.parse.urlsplit(f"//{host}").hostname or ""
+            origin_host = urllib.parse.urlsplit(origin).netloc
+        except ValueError:
+            return BAD_REQUEST, "The request names no host or page that there can be"
+        if not self._is_own(name):
+            return FORBIDDEN, "This page is not known by that name; --allowed_hosts adds names"
+        if origin and origin_host != host:
+            return FORBIDDEN, "Pages of other sites get nothing here"
+        if FETCHING.search(path):
+            return FORBIDDEN, "This page takes files, no addresses"
+        if DESCRIPTIONS.search(path):
+            return NOT_FOUND, "There is no such page"
+        return None
+
+    def _is_own(self, name: str) -> bool:
+        """Whether a name or number is one of this server."""
+        return name in self._hosts or (self._takes_addresses and _is_address(name))
+
+    def _upload_refusal(self, scope: Message, headers: dict[bytes, bytes]) -> Refusal | None:
+        """Why an upload is refused; else its size is noted."""
+        length = headers.get(b"content-length", b"")
+        if not length.isdigit() or len(length) > 18:
+            return LENGTH_REQUIRED, "An upload must say how long it is"
+        reason = self._quota and self._quota.take(visitor(scope.get("client")), int(length))
+        return (TOO_LARGE, reason) if reason else None
+
+
+def visitor(client: Any) -> str:
+    """Who asks: the address that a request came from, without its port."""
+    return str(client[0]) if client else ""
+
+
+def _is_address(name: str) -> bool:
+    """Whether a host is a number."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _with_headers(send: Send) -> Send:
@@ -77,11 +136,11 @@ def _with_headers(send: Send) -> Send:
     return send_with_headers
 
 
-async def _refuse(scope: Message, send: Send) -> None:
-    """Answer that this is forbidden."""
+async def _refuse(scope: Message, send: Send, status: int, sentence: str) -> None:
+    """Answer with a sentence."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    headers = [(b"content-type", b"text/plain"), *HEADERS]
-    await send({"type": "http.response.start", "status": FORBIDDEN, "headers": headers})
-    await send({"type": "http.response.body", "body": b"Forbidden"})
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": sentence.encode()})

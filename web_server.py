@@ -7,6 +7,7 @@ folder that vanishes with the server.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import os
 import shutil
@@ -15,35 +16,60 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import atomic_files
 import web_page
+import web_quota
 from errors import UserError
 from web_denoiser import WebDenoiser
 from web_guard import LOCAL_HOSTS, Guard
+from web_quota import BYTES_PER_MB
 
+NOT_UNDERSTOOD = "The page did not understand this request"
 FOLDER_PREFIX = "speech_enhancement_"
-BYTES_PER_MB = 1_000_000
 POLL_S = 0.02
 # Visitors that are still connected when the server ends are left after this.
 FAREWELL_S = 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Listening:
+    """Who may come, and with how much.
+
+    Args:
+        host: address to listen at; `127.0.0.1` is reached from this machine only.
+        port: port to listen at; 0 for any that is free.
+        allowed_hosts: names that visitors may know this server by, beside its own.
+        max_upload_mb: size of the largest recording that is taken, MB.
+        max_disk_mb: size of all recordings and results that are kept, MB.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    allowed_hosts: Sequence[str] = ()
+    max_upload_mb: float = 100.0
+    max_disk_mb: float = 2000.0
+
+    def guard(self) -> dict[str, Any]:
+        """What `Guard` is told of names."""
+        if self.host in LOCAL_HOSTS:
+            return {"hosts": LOCAL_HOSTS | set(self.allowed_hosts)}
+        own = socket.gethostname().lower()
+        names = {self.host, own, f"{own}.local", *self.allowed_hosts}
+        return {"hosts": LOCAL_HOSTS | {n.lower() for n in names}, "takes_addresses": True}
+
+
 @contextlib.contextmanager
-def serving(
-    denoiser: WebDenoiser, name: str, host: str, port: int, max_upload_mb: float
-) -> Iterator[str]:
+def serving(denoiser: WebDenoiser, name: str, listening: Listening) -> Iterator[str]:
     """Serve the page as long as the block lasts; gives its address.
 
     Args:
         denoiser: what works behind it.
         name: network that is chosen at first.
-        host: address to listen at; `127.0.0.1` is reached from this machine only.
-        port: port to listen at; 0 for any that is free.
-        max_upload_mb: size of the largest recording that is taken, MB.
+        listening: who may come, and with how much.
 
     Raises:
         UserError: Gradio is not installed, or the address or port cannot be had.
@@ -52,13 +78,19 @@ def serving(
     with (
         tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder,
         locked(Path(folder)),
-        contextlib.closing(_listen(host, port)) as listener,
+        contextlib.closing(_listen(listening.host, listening.port)) as listener,
     ):
         gradio = import_gradio(folder)
-        page = web_page.build(gradio, denoiser, name, Path(folder))
-        application = _application(gradio, page, host, round(max_upload_mb * BYTES_PER_MB))
+        most = round(listening.max_disk_mb * BYTES_PER_MB)
+        kept_s = web_page.KEEP_S + web_page.CLEAN_EVERY_S
+        quota = web_quota.Quota(Path(folder), most, kept_s)
+        page = web_page.build(gradio, denoiser, name, Path(folder), quota)
+        guard = {**listening.guard(), "quota": quota}
+        application = _application(
+            gradio, page, guard, round(listening.max_upload_mb * BYTES_PER_MB)
+        )
         with _running(application, listener):
-            shown = f"[{host}]" if ":" in host else host
+            shown = f"[{listening.host}]" if ":" in listening.host else listening.host
             yield f"http://{shown}:{listener.getsockname()[1]}/"
 
 
@@ -106,14 +138,25 @@ def import_gradio(folder: str) -> Any:
     os.environ["GRADIO_EXAMPLES_CACHE"] = folder
     try:
         import gradio
-        from gradio import processing_utils
+        from gradio import processing_utils, queueing, utils
     except ImportError as error:
         raise UserError(
             "The web page needs Gradio: pip install -r requirements-extra.txt"
         ) from error
     # A visitor may name an address in place of a file that was uploaded.
     processing_utils.async_ssrf_protected_get = refuse_to_fetch
+    utils.error_payload = queueing.error_payload = _in_words(utils.error_payload)
     return gradio
+
+
+def _in_words(error_payload: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Have Gradio's answer to an error of its own hold a sentence, too, but nothing internal."""
+
+    def worded(error: BaseException | None, show_error: bool) -> dict[str, Any]:
+        content = error_payload(error, show_error)
+        return content if content["error"] else {**content, "error": NOT_UNDERSTOOD}
+
+    return worded
 
 
 async def refuse_to_fetch(url: str) -> NoReturn:
@@ -125,22 +168,22 @@ async def refuse_to_fetch(url: str) -> NoReturn:
     raise ValueError(f"This page takes files, no addresses. Received: {url}")
 
 
-def _application(gradio: Any, page: Any, host: str, max_upload_bytes: int) -> Any:
+def _application(gradio: Any, page: Any, guard: dict[str, Any], max_upload_bytes: int) -> Any:
     """The page as a server runs it, behind `Guard`."""
     import fastapi
     from starlette.middleware import Middleware
 
-    hosts = LOCAL_HOSTS if host in LOCAL_HOSTS else ()
     # Until a page has launched, Gradio lets visitors name any file of this machine as their own.
     page.has_launched = True
     return gradio.mount_gradio_app(
-        fastapi.FastAPI(middleware=[Middleware(Guard, hosts=hosts)], openapi_url=None),
+        fastapi.FastAPI(middleware=[Middleware(Guard, **guard)], openapi_url=None),
         page,
         path="/",
         allowed_paths=[],
         max_file_size=max_upload_bytes,
         show_error=False,
         footer_links=[],
+        css=web_page.STYLE,
         theme=gradio.themes.Default(font=web_page.FONTS, font_mono=web_page.MONOSPACE_FONTS),
         ssr_mode=False,
         enable_monitoring=False,
@@ -154,7 +197,12 @@ def _running(application: Any, listener: socket.socket) -> Iterator[None]:
     """A server in a thread of its own, for as long as the block lasts."""
     import uvicorn
 
-    config = uvicorn.Config(application, log_level="critical", timeout_graceful_shutdown=FAREWELL_S)
+    config = uvicorn.Config(
+        application,
+        log_level="critical",
+        timeout_graceful_shutdown=FAREWELL_S,
+        proxy_headers=False,  # anybody can send those
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

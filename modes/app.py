@@ -17,9 +17,14 @@ def run(options: argparse.Namespace) -> int:
         options.weights_folder, options.max_minutes, options.runtime, options.threads
     )
     name = name_of(options, denoiser)
-    with web_server.serving(
-        denoiser, name, options.host, options.port, options.max_upload_mb
-    ) as address:
+    listening = web_server.Listening(
+        host=options.host,
+        port=options.port,
+        allowed_hosts=options.allowed_hosts,
+        max_upload_mb=options.max_upload_mb,
+        max_disk_mb=options.max_disk_mb,
+    )
+    with web_server.serving(denoiser, name, listening) as address:
         print(f"Open {address} in a browser; Ctrl-C ends it", flush=True)
         wait()
     return 0

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 from small_networks import save_gain, save_gate
+from small_videos import write_sound
 
 import web_denoiser
 import web_server
@@ -27,7 +28,8 @@ from denoise_file import denoise_file
 from enhancer import Enhancer
 from errors import UserError
 from web_denoiser import WebDenoiser
-from web_guard import LOCAL_HOSTS, Guard
+from web_guard import Guard
+from web_quota import Quota
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOISY = REPOSITORY / "demo_data" / "noisy" / "alarm.wav"
@@ -64,7 +66,8 @@ def test_the_page_gives_what_prediction_gives(weights, denoiser, tmp_path, name,
     expected = predicted(weights, name, tmp_path / "expected.wav", strength)
     assert done.sound.name == "alarm_denoised.wav"
     assert done.sound.read_bytes() == expected
-    assert done.picture.read_bytes().startswith(b"\x89PNG")
+    for picture in (done.picture, done.dark_picture):
+        assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_what_browsers_cannot_play_comes_back_as_wav(denoiser, tmp_path):
@@ -154,20 +157,21 @@ def test_a_port_that_is_taken_ends_in_a_sentence(weights, run_main):
     )
 
 
-def guarded(headers, path="/", hosts=LOCAL_HOSTS, kind="http"):
+def guarded(headers, path="/", kind="http", **options):
     """Status and headers of what `Guard` answers, before an application that agrees to all."""
 
     async def application(scope, receive, send):
+        passed.extend(dict(scope["headers"]))
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def send(message):
         sent.append(message)
 
-    sent = []
+    sent, passed = [], []
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": kind, "path": path, "headers": pairs}
-    asyncio.run(Guard(application, hosts)(scope, None, send))
-    return sent[0]
+    asyncio.run(Guard(application, **options)(scope, None, send))
+    return {**sent[0], "passed": passed}
 
 
 @pytest.mark.parametrize(
@@ -183,14 +187,76 @@ def guarded(headers, path="/", hosts=LOCAL_HOSTS, kind="http"):
         ({"host": "localhost"}, "/gradio_api/file=https://example.org/", 403),
         ({"host": "localhost"}, "/gradio_api/file/https://example.org/", 403),
         ({"host": "localhost"}, "/gradio_api/proxy=https://example.org/", 403),
+        ({"host": "["}, "/", 400),
+        ({"host": "[::1"}, "/", 400),
+        ({"host": "localhost", "origin": "http://["}, "/", 400),
+        ({"host": "10.0.0.1"}, "/", 403),
+        ({"host": "localhost"}, "/openapi.json", 404),
+        ({"host": "localhost"}, "/gradio_api/openapi.json", 404),
+        ({"host": "localhost"}, "/docs", 404),
+        ({"host": "localhost"}, "/redoc/", 404),
     ],
 )
 def test_the_guard_knows_its_own_page(headers, path, status):
     assert guarded(headers, path)["status"] == status
 
 
-def test_the_guard_of_a_page_for_a_network_takes_every_name():
-    assert guarded({"host": "my-server:80"}, hosts=())["status"] == 200
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *[("my-server:80", 200), ("studio.example", 200), ("localhost:7860", 200)],
+        *[("192.168.1.7:7860", 200), ("[fe80::1]:7860", 200)],
+        *[("evil.example", 403), ("", 403), ("[", 400)],
+    ],
+)
+def test_a_page_for_a_network_has_names(host, status, monkeypatch):
+    """A site whose name points here (DNS rebinding) has none of them, and never a number."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "My-Server")
+    guard = web_server.Listening("0.0.0.0", allowed_hosts=["studio.example"]).guard()
+    assert guarded({"host": host}, **guard)["status"] == status
+
+
+@pytest.mark.parametrize("name", ["x-forwarded-host", "x-forwarded-proto", "forwarded"])
+def test_nothing_is_believed_about_its_own_address(name):
+    assert guarded({"host": "localhost", name: "evil.example"})["passed"] == [b"host"]
+
+
+class TestQuota:
+    def quota(self, folder, now=lambda: 0.0):
+        return Quota(folder, 1000, 60.0, now)
+
+    def test_a_visitor_has_a_part(self, tmp_path):
+        quota = self.quota(tmp_path)
+        assert quota.take("a", 200) is None
+        assert "You may keep" in quota.take("a", 51)
+        assert quota.take("a", 50) is None
+        assert quota.take("b", 250) is None
+
+    def test_all_have_what_there_is(self, tmp_path):
+        quota = self.quota(tmp_path)
+        assert [quota.take(name, 250) for name in "abcd"] == [None] * 4
+        assert "no room" in quota.take("e", 1)
+
+    def test_what_lies_there_counts(self, tmp_path):
+        (tmp_path / "sound").write_bytes(bytes(900))
+        assert "no room" in self.quota(tmp_path).take("a", 101)
+
+    def test_what_is_deleted_is_forgotten(self, tmp_path):
+        clock = [0.0]
+        quota = self.quota(tmp_path, lambda: clock[0])
+        assert quota.take("a", 250) is None
+        clock[0] = 61.0
+        assert quota.take("a", 250) is None
+
+    @pytest.mark.parametrize(
+        ("length", "status"),
+        [("200", 200), ("300", 413), ("", 411), ("-5", 411), ("1e2", 411), ("9" * 30, 411)],
+    )
+    def test_an_upload_takes_its_part(self, tmp_path, length, status):
+        headers = {"host": "localhost", **({"content-length": length} if length else {})}
+        quota = self.quota(tmp_path)
+        assert guarded(headers, "/gradio_api/upload", quota=quota)["status"] == status
+        assert guarded(headers, "/gradio_api/queue", quota=quota)["status"] == 200
 
 
 def test_the_guard_closes_foreign_websockets():
@@ -326,10 +392,10 @@ def test_no_file_of_the_server_can_be_denoised(address, home):
         assert "_denoised" not in events
 
 
-def denoise(address, path, name="gate", strength=1.0):
+def denoise(address, path, name="gate", strength=1.0, video=None):
     """The events of a call of the page's function, without the page."""
-    sound = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    body = json.dumps({"data": [sound, name, strength]}).encode()
+    files = [p and {"path": p, "meta": {"_type": "gradio.FileData"}} for p in (path, video)]
+    body = json.dumps({"data": [files[0], name, strength, files[1]]}).encode()
     headers = {"Content-Type": "application/json"}
     status, answer = request(address, "/gradio_api/call/denoise", body, headers)
     assert status == 200, answer
@@ -356,6 +422,49 @@ def test_what_was_uploaded_is_denoised_and_can_be_fetched(address, weights, tmp_
     status, body = request(address, f"/gradio_api/file={urllib.parse.quote(sound['path'])}")
     assert status == 200
     assert body == predicted(weights, "gate", tmp_path / "expected.wav")
+
+
+def test_the_sound_of_a_video_is_denoised(address, tmp_path):
+    pytest.importorskip("av")
+    write_sound(tmp_path / "film.mp4", "aac", 16000, delay_s=1.0)
+    _, answer = upload(address, "film.mp4", (tmp_path / "film.mp4").read_bytes())
+    events = denoise(address, None, video=json.loads(answer)[0])
+    assert "event: complete" in events, events
+    assert "film_denoised.wav" in events
+    assert "Note: its sound begins" in events
+
+
+@pytest.mark.parametrize(
+    "data", [[], [None], ["a", "b", "c", "d"], [{"path": 5}, 7, "loud", None], [None, "x", 1, None]]
+)
+def test_an_error_is_a_sentence(address, data):
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps({"data": data}).encode()
+    status, answer = request(address, "/gradio_api/call/denoise", body, headers)
+    if status == 200:
+        event = json.loads(answer)["event_id"]
+        answer = request(address, f"/gradio_api/call/denoise/{event}")[1]
+        assert b"event: error" in answer
+    assert b"null" not in answer
+    assert len(answer) > 10
+    assert b"Traceback" not in answer and str(REPOSITORY).encode() not in answer
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1@evil.example"])
+def test_nothing_is_reflected_from_a_forwarded_host(address, host):
+    for path in ("/", "/config", "/gradio_api/info"):
+        headers = {"X-Forwarded-Host": host, "X-Forwarded-Proto": "https"}
+        status, body = request(address, path, headers=headers)
+        assert status == 200
+        assert b"evil.example" not in body
+        assert b"https://127.0.0.1" not in body
+
+
+@pytest.mark.parametrize(("name", "value"), [("Host", "["), ("Origin", "http://[")])
+def test_a_request_that_names_no_host_is_a_bad_one(address, name, value):
+    status, body = request(address, "/", headers={name: value})
+    assert status == 400
+    assert b"names no host" in body
 
 
 @pytest.mark.parametrize("name", ["../../../escaped.wav", "/escaped.wav", "..\\escaped.wav"])
@@ -421,10 +530,32 @@ def page(browser, address, elsewhere):
     page = browser.new_page(viewport={"width": 1200, "height": 1400})
     page.set_default_timeout(WAIT_MS)
     page.on("request", note)
+    page.add_init_script(NOTE_PLAYERS)
     page.goto(address)
     button(page, "Denoise").wait_for()
     yield page
     page.close()
+
+
+# Keeps the players that were started, which the page need not show.
+NOTE_PLAYERS = """
+window.played = [];
+const play = HTMLMediaElement.prototype.play;
+HTMLMediaElement.prototype.play = function () { window.played.push(this); return play.call(this) };
+"""
+# Red, green and blue of a picture's first pixel.
+CORNER = """async address => {
+    const image = await createImageBitmap(await (await fetch(address)).blob());
+    const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    context.drawImage(image, 0, 0);
+    return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+}"""
+# The loudest sample of what the last of them plays, as the browser decodes it.
+LOUDEST = """async () => {
+    const answer = await fetch(window.played.at(-1).currentSrc);
+    const sound = await new AudioContext().decodeAudioData(await answer.arrayBuffer());
+    return sound.getChannelData(0).reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+}"""
 
 
 def button(page, name):
@@ -452,6 +583,8 @@ def test_a_recording_is_denoised_played_and_downloaded(page, weights, tmp_path):
     page.wait_for_function(
         "() => /0:0[1-9]/.test(document.querySelector('#denoised time').textContent)"
     )
+    page.wait_for_function("() => window.played.some(player => player.currentTime > 0.5)")
+    assert page.evaluate(LOUDEST) > 0.01
     with page.expect_download() as download:
         after.get_by_label("Download").first.click()
     assert download.value.suggested_filename == "alarm_denoised.wav"
@@ -461,6 +594,21 @@ def test_a_recording_is_denoised_played_and_downloaded(page, weights, tmp_path):
     picture = page.locator("#picture img")
     picture.wait_for()
     assert picture.evaluate("image => image.naturalWidth") > 500
+
+
+@in_browser
+@pytest.mark.parametrize(("theme", "brightest"), [("dark", 60), ("light", 255)])
+def test_the_picture_fits_the_theme(page, address, theme, brightest):
+    page.goto(f"{address}?__theme={theme}")
+    drop(page, NOISY)
+    button(page, "Denoise").click()
+    page.get_by_text("dBFS before").wait_for()
+    shown = page.locator("#picture img" if theme == "light" else "#picture_dark img")
+    shown.wait_for()
+    assert not page.locator("#picture_dark" if theme == "light" else "#picture").is_visible()
+    corner = page.evaluate(CORNER, shown.get_attribute("src"))
+    assert max(corner) <= brightest
+    assert min(corner) > 250 or theme == "dark"
 
 
 @in_browser

@@ -52,3 +52,11 @@ def test_named_requirements_exist():
 @pytest.mark.parametrize("name", [*registry.MODELS, *registry.MODES])
 def test_every_mode_and_model_is_in_the_readme(name):
     assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("name", ["", "-predict", "-extra", "-evaluation"])
+def test_a_requirement_ends_before_the_next_major_version(name):
+    lines = (REPOSITORY / f"requirements{name}.txt").read_text().splitlines()
+    packages = [line for line in lines if not line.startswith(("#", "-r"))]
+    assert packages
+    assert not [line for line in packages if not re.fullmatch(r"[\w-]+>=[\d.]+,<\d+", line)]
