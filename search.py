@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
+import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+import keras
 import keras_tuner
 from keras_tuner.engine import trial as trials
 from keras_tuner.src import config as keras_tuner_config
 
 import run_description
+import search_oracles
 from atomic_files import replacing
 from errors import UsageError, UserError
 from model_base import DenoisingHyperModel
@@ -38,6 +42,21 @@ ADDRESS = ("KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT", "KERASTUNER_TUNER_I
 class TrialTable(keras_tuner.Tuner):
     """A search whose trials all begin with the same windows, and print a row as they end."""
 
+    seed = 0
+    reloaded = False
+
+    def __init__(self, oracle: keras_tuner.Oracle, model: Any, folder: Path) -> None:
+        keras_tuner.Tuner.__init__(
+            self, oracle, model, directory=str(folder.parent), project_name=folder.name
+        )
+
+    def reload(self) -> None:
+        """Go on with the trials that are there; nothing else of a tuner has to be known."""
+        self.reloaded = True
+        self.oracle.reload()
+        if not self.oracle.get_space().space:
+            self._populate_initial_space()
+
     def on_search_begin(self) -> None:
         """Print the head of the table."""
         names = [p.name for p in self.oracle.get_space().space if not is_bookkeeping(p.name)]
@@ -49,7 +68,11 @@ class TrialTable(keras_tuner.Tuner):
         self.begin = time.monotonic()
 
     def run_trial(self, trial: trials.Trial, train: Any, *args: Any, **options: Any) -> Any:
-        """Train a trial; one that goes on where a shorter one ended goes on with its windows."""
+        """Train a trial, which draws the same whenever it is run.
+
+        One that goes on where a shorter one ended goes on with its windows.
+        """
+        keras.utils.set_random_seed(seed_of(self.seed, values_of(trial)))
         train.start_epoch(trial.hyperparameters.values.get(INITIAL_EPOCH, 0))
         return super().run_trial(trial, train, *args, **options)
 
@@ -65,16 +88,21 @@ class TrialTable(keras_tuner.Tuner):
             print(f"  {last_line(trial.message)}", flush=True)
 
 
-class Hyperband(TrialTable, keras_tuner.Hyperband):
+class HyperbandTable(TrialTable, keras_tuner.Hyperband):
     """Many short trials, of which the better ones are trained longer (Li et al. 2018)."""
 
+    def __init__(self, oracle: keras_tuner.Oracle, model: Any, folder: Path) -> None:
+        # Keras Tuner's own would make an oracle that is not `search_oracles`'s.
+        TrialTable.__init__(self, oracle, model, folder)
 
-class Bayesian(TrialTable, keras_tuner.BayesianOptimization):
-    """A Gaussian process chooses the next trial (Snoek, Larochelle, Adams 2012)."""
 
-
-class Random(TrialTable, keras_tuner.RandomSearch):
-    """Every trial is drawn by itself (Bergstra, Bengio 2012)."""
+# A Gaussian process chooses the next trial (Snoek, Larochelle, Adams 2012), or every trial is drawn
+# by itself (Bergstra, Bengio 2012).
+KINDS = {
+    "hyperband": (search_oracles.Hyperband, HyperbandTable),
+    "bayesian": (search_oracles.Bayesian, TrialTable),
+    "random": (search_oracles.Random, TrialTable),
+}
 
 
 def make_tuner(
@@ -100,24 +128,38 @@ def make_tuner(
     hp = keras_tuner.HyperParameters()
     for name, value in fixed.items():
         hp.Fixed(name, value)
-    shared = {
-        "hypermodel": hyper_model,
-        "objective": keras_tuner.Objective(*hyper_model.objective),
-        "hyperparameters": hp,
-        "directory": str(folder.parent),
-        "project_name": folder.name,
+    oracle_class, tuner_class = KINDS[kind]
+    limit = {"max_epochs": epochs} if kind == "hyperband" else {"max_trials": max_trials}
+    oracle = oracle_class(
+        **limit,
+        objective=keras_tuner.Objective(*hyper_model.objective),
+        hyperparameters=hp,
         # Keras Tuner takes a seed of 0 for none.
-        "seed": seed + 1,
+        seed=seed + 1,
         # A failed trial is a row of the table, not the end of the search.
-        "max_consecutive_failed_trials": max_trials + 1,
-    }
+        max_consecutive_failed_trials=max_trials + 1,
+    )
+    oracle.max_trials = max_trials
     # It says by itself from which file it goes on; the table says it better.
     with contextlib.redirect_stdout(io.StringIO()):
-        if kind == "hyperband":
-            tuner = Hyperband(max_epochs=epochs, **shared)
-            tuner.oracle.max_trials = max_trials
-            return tuner
-        return {"bayesian": Bayesian, "random": Random}[kind](max_trials=max_trials, **shared)
+        tuner = tuner_class(oracle, hyper_model, folder)
+    tuner.seed = seed
+    # Keras Tuner asks for a file that it writes last.
+    if not (is_worker() or tuner.reloaded) and any(folder.glob("trial_*")):
+        tuner.reload()
+    return tuner
+
+
+def seed_of(seed: int, values: dict[str, Any]) -> int:
+    """The seed of a trial, made of that of the search and of the trial's values."""
+    content = json.dumps([seed, values], sort_keys=True)
+    return int.from_bytes(hashlib.sha256(content.encode()).digest()[:4])
+
+
+def trials_ahead(tuner: keras_tuner.Tuner, max_trials: int) -> int:
+    """Trials that a search has at most, of those that are asked for."""
+    most = getattr(tuner.oracle, "most_trials", None)
+    return min(max_trials, most()) if most else max_trials
 
 
 def role() -> str | None:

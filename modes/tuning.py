@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,16 @@ def run_trials(
         tuner.search(verbose=0)
         return
     train, validation = data
+    ahead = search.trials_ahead(tuner, options.max_trials)
+    noun = "trial" if ahead == 1 else "trials"
+    if ahead < options.max_trials:
+        print(
+            f"note: Hyperband with --epochs {options.epochs} ends after {ahead} of the "
+            f"{options.max_trials} trials: more of them need more --epochs, or --tuner random",
+            file=sys.stderr,
+        )
     print(
-        f"{options.tuner} search of {options.model}: {options.max_trials} trials of up to "
+        f"{options.tuner} search of {options.model}: {ahead} {noun} of up to "
         f"{options.epochs} epochs, {train.n_windows} training and {validation.n_windows} "
         "validation windows",
         flush=True,

@@ -335,3 +335,72 @@ def test_a_fixed_value_is_no_part_of_the_search(tmp_path):
     tuner = search.make_tuner("random", DnCNN(AUDIO), {"depth": 3}, tmp_path / "dncnn", 1, 1, 0)
     fixed = [p for p in tuner.oracle.get_space().space if p.name == "depth"]
     assert isinstance(fixed[0], keras_tuner.engine.hyperparameters.Fixed)
+
+
+class TestSafety:
+    @pytest.fixture(autouse=True)
+    def scored(self, monkeypatch):
+        """Trials that are scored by what they draw, and not trained."""
+
+        def fit(self, hp, model, *args, **kwargs):
+            return float(keras.ops.sum(model.get_weights()[0])) + np.random.rand()
+
+        monkeypatch.setattr(DnCNN, "fit", fit)
+        monkeypatch.setattr("data_display.save_figure", lambda *_: None)
+
+    def scores(self, folder):
+        return {row["trial"]: row["val_snr"] for row in trials_in(folder)}
+
+    @pytest.mark.parametrize(
+        ("tuner", "damage"),
+        [
+            ("random", "oracle.json"),
+            ("random", "trial_1/trial.json"),
+            ("random", "tuner0.json"),
+            ("hyperband", "oracle.json"),
+        ],
+    )
+    def test_damage_costs_a_trial_at_most(self, tuner, damage, windows, tmp_path, run_main):
+        options = ["--tuner", tuner, "--epochs", "3", "--max_trials"]
+        outcome = run_main(*command(windows, tmp_path / "whole", *options, "4"))
+        assert outcome.code == 0, outcome.err
+        expected = self.scores(tmp_path / "whole")
+        assert run_main(*command(windows, tmp_path, *options, "2")).code == 0
+        (tmp_path / "dncnn" / damage).write_text("{")
+        outcome = run_main(*command(windows, tmp_path, *options, "4", "--resume"))
+        assert outcome.code == 0, outcome.err
+        scores = self.scores(tmp_path)
+        assert list(scores) == ["0", "1", "2", "3"]
+        if damage.startswith("trial_1"):
+            assert outcome.err.count(f"{damage} is damaged: going on with the other trials") == 1
+            assert scores.pop("1") == ""
+        elif damage == "oracle.json":
+            assert f"{damage} is damaged: going on from the trials" in outcome.err
+        assert scores.items() <= expected.items()
+
+    def test_a_trial_that_is_run_again_scores_the_same(
+        self, windows, tmp_path, run_main, monkeypatch
+    ):
+        run_main(*command(windows, tmp_path / "whole"))
+        fit, calls = DnCNN.fit, []
+
+        def interrupted_fit(self, *args, **kwargs):
+            calls.append(self)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return fit(self, *args, **kwargs)
+
+        monkeypatch.setattr(DnCNN, "fit", interrupted_fit)
+        assert run_main(*command(windows, tmp_path)).code == 130
+        outcome = run_main(*command(windows, tmp_path, "--resume"))
+        assert outcome.code == 0, outcome.err
+        assert self.scores(tmp_path) == self.scores(tmp_path / "whole")
+
+    def test_hyperband_says_how_many_trials_it_has(self, windows, tmp_path, run_main):
+        outcome = run_main(*command(windows, tmp_path, "--tuner", "hyperband", "--max_trials", "6"))
+        assert outcome.code == 0
+        assert outcome.err.startswith(
+            "note: Hyperband with --epochs 1 ends after 1 of the 6 trials: "
+        )
+        assert "hyperband search of dncnn: 1 trial of" in outcome.out
+        assert len(trials_in(tmp_path)) == 1
