@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from atomic_files import replacing
 LOG = "log.csv"
 BEST = "best.keras"
 DRAWS_OF_EPOCH = 2**16
+STEPS_OF_ESTIMATE = 10
+# A step without gradients takes about a third.
+COST_OF_VALIDATION = 1 / 3
 
 Scorer = Callable[[keras.Model], dict[str, float]]
 
@@ -144,6 +148,41 @@ class KeepBest(keras.callbacks.Callback):
                 self.model.save(temporary)
 
 
+class TimeOfEpoch(keras.callbacks.Callback):
+    """Say how long an epoch takes, once some steps of the first one are done.
+
+    Args:
+        steps: what an epoch costs, in steps of training.
+    """
+
+    def __init__(self, steps: float) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Nothing is said yet."""
+        self.said = False
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note the time; the first steps take longer, since they are compiled."""
+        if self.said:
+            return
+        self.ends.append(time.monotonic())
+        if len(self.ends) > STEPS_OF_ESTIMATE:
+            self.said = True
+            steps = self.ends[-STEPS_OF_ESTIMATE // 2 :]
+            seconds = (steps[-1] - steps[0]) / (len(steps) - 1) * self.steps
+            print(f"An epoch takes about {duration(seconds)}", flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A time in words: `0.3 s`, or `1:02:03` from a minute on."""
+    if seconds < 60.0:
+        return f"{seconds:.2g} s"
+    return str(datetime.timedelta(seconds=round(seconds)))
+
+
 class LossCurve(keras.callbacks.Callback):
     """Redraw the picture of the losses after each epoch."""
 
@@ -160,7 +199,11 @@ class LossCurve(keras.callbacks.Callback):
 
 
 def training_callbacks(
-    run_folder: Path, resume: bool, scoring: ScoreNetwork | None, save_every: int | None
+    run_folder: Path,
+    resume: bool,
+    scoring: ScoreNetwork | None,
+    save_every: int | None,
+    steps: float,
 ) -> list[keras.callbacks.Callback]:
     """All callbacks of a training, in the order in which they must run.
 
@@ -169,12 +212,14 @@ def training_callbacks(
         resume: whether an interrupted training goes on there.
         scoring: scores beside the loss, if wanted.
         save_every: steps from one backup to the next; none for one after each epoch.
+        steps: what an epoch costs, in steps of training.
     """
     log = run_folder / LOG
     best = best_loss(log) if resume else None
     return [
         SeedOfEpoch(),
         StepsOfEpoch(),
+        TimeOfEpoch(steps),
         *([scoring] if scoring else []),
         KeepBest(run_folder / BEST, best),
         keras.callbacks.CSVLogger(log, append=resume),

@@ -25,16 +25,28 @@ def gpu_names() -> list[str]:
 def device_summary() -> str:
     """Backend and devices in a few words."""
     names = gpu_names()
-    return f"{keras.backend.backend()} on {', '.join(names) if names else 'the CPU'}"
+    strategy = mirrored_strategy()
+    together = f" ({strategy.num_replicas_in_sync} devices)" if strategy else ""
+    return f"{keras.backend.backend()} on {', '.join(names) if names else 'the CPU'}{together}"
 
 
-def mirrored_scope() -> Any:
-    """A scope in which variables are mirrored over the GPUs of this machine, if there are several.
+def mirrored_strategy() -> Any:
+    """What mirrors a network over the devices of this machine; none if there is only one.
 
     TensorFlow only: `keras.distribution` covers JAX by itself, and torch trains on one device.
     """
-    if keras.backend.backend() == "tensorflow" and len(gpu_names()) > 1:
-        import tensorflow as tf
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
 
-        return tf.distribute.MirroredStrategy().scope()
-    return contextlib.nullcontext()
+    config = tf.config
+    found = config.list_logical_devices("GPU") or config.list_logical_devices("CPU")
+    if len(found) < 2:
+        return None
+    return tf.distribute.MirroredStrategy([device.name for device in found])
+
+
+def mirrored_scope() -> Any:
+    """A scope in which variables are mirrored over the devices of this machine."""
+    strategy = mirrored_strategy()
+    return strategy.scope() if strategy else contextlib.nullcontext()

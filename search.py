@@ -21,6 +21,7 @@ import keras_tuner
 from keras_tuner.engine import trial as trials
 from keras_tuner.src import config as keras_tuner_config
 
+import devices
 import run_description
 import search_oracles
 from atomic_files import replacing
@@ -47,7 +48,12 @@ class TrialTable(keras_tuner.Tuner):
 
     def __init__(self, oracle: keras_tuner.Oracle, model: Any, folder: Path) -> None:
         keras_tuner.Tuner.__init__(
-            self, oracle, model, directory=str(folder.parent), project_name=folder.name
+            self,
+            oracle,
+            model,
+            directory=str(folder.parent),
+            project_name=folder.name,
+            distribution_strategy=devices.mirrored_strategy(),
         )
 
     def reload(self) -> None:

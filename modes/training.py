@@ -223,32 +223,15 @@ def build(
 def describe(
     model: keras.Model, train: Any, validation: Any, options: argparse.Namespace, epoch: int
 ) -> None:
-    """Say what the training will do and how long an epoch will take."""
-    seconds = seconds_per_step(model, train) * len(train)
+    """Say what the training will do."""
     print(
         f"{options.model}: {model.count_params() / MEGA:.2f} M parameters, "
         f"{train.n_windows} training and {validation.n_windows} validation windows of "
         f"{train.audio.frame_length / train.audio.sample_rate:.3f} s, batches of "
         f"{options.batch_size}, epochs {epoch + 1} to {options.epochs}, "
-        f"{devices.device_summary()}, "
-        f"about {datetime.timedelta(seconds=round(seconds))} an epoch",
+        f"{devices.device_summary()}",
         flush=True,
     )
-
-
-def seconds_per_step(model: keras.Model, train: Any) -> float:
-    """Time of one training step, measured on a step that is undone."""
-    batch = train[0]
-    model.optimizer.build(model.trainable_variables)
-    variables = [*model.variables, *model.optimizer.variables]
-    before = [keras.ops.convert_to_numpy(v) for v in variables]
-    model.train_on_batch(*batch)
-    begin = time.perf_counter()
-    model.train_on_batch(*batch)
-    seconds = time.perf_counter() - begin
-    for variable, value in zip(variables, before, strict=True):
-        variable.assign(value)
-    return seconds
 
 
 def fit(
@@ -278,6 +261,7 @@ def fit(
             options.resume,
             scoring_callback(train.features, validation, options),
             options.backup_every,
+            len(train) + callbacks.COST_OF_VALIDATION * len(validation),
         ),
     )
     if options.data == "dynamic":

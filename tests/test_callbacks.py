@@ -43,6 +43,22 @@ def test_steps_of_an_interrupted_epoch_do_not_count_twice():
     assert seen == list(range(4, 12))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.0003, "0.03 s"), (0.25, "25 s"), (60.0, "1:40:00")]
+)
+def test_the_time_of_an_epoch_is_that_of_its_steps(seconds, words, monkeypatch, capsys):
+    ends = iter([40.0, *(50.0 + seconds * step for step in range(20))])
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(ends))
+    callback = callbacks.TimeOfEpoch(steps=100)
+    callback.on_train_begin()
+    for batch in range(10):
+        callback.on_train_batch_end(batch)
+    assert capsys.readouterr().out == ""
+    for batch in range(10, 20):
+        callback.on_train_batch_end(batch)
+    assert capsys.readouterr().out == f"An epoch takes about {words}\n"
+
+
 def test_a_log_without_a_line_has_nothing_to_forget(tmp_path):
     log = tmp_path / "log.csv"
     log.touch()
