@@ -407,7 +407,13 @@ LEARNING = Group(
             "stored",
             "learn from the windows of data_creation, or from mixtures drawn during training",
         ),
-        Option("epochs", whole(1), 10, "passes over the training windows"),
+        Option(
+            "epochs",
+            whole(1),
+            10,
+            "passes over the training windows",
+            only=(not_given("max_seconds"),),
+        ),
         Option("batch_size", whole(1), 20, "windows in a training step"),
         Option(
             "learning_rate",
@@ -446,7 +452,14 @@ FITTING = Group(
             "schedule",
             choice(("constant", "cosine")),
             "constant",
-            "course of the learning rate over the epochs",
+            "course of the learning rate over the epochs, or over --max_seconds",
+        ),
+        Option(
+            "max_seconds",
+            number(above=0),
+            None,
+            "time to train for, s; the network is saved when it is over, and a training that is "
+            "resumed has what is left of it",
         ),
         Option(
             "training_from_scratch",

@@ -148,6 +148,42 @@ class KeepBest(keras.callbacks.Callback):
                 self.model.save(temporary)
 
 
+class TimeLimit(keras.callbacks.Callback):
+    """End a training when its time is over.
+
+    Args:
+        seconds: the time.
+        used: what an interrupted training has had of it, s.
+        learning_rate: at first, if it is to fall to zero over the time as a cosine does
+            (Loshchilov, Hutter 2017); it stays as it is if none.
+    """
+
+    def __init__(self, seconds: float, used: float, learning_rate: float | None) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.used = used
+        self.learning_rate = learning_rate
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Start the clock."""
+        self.begin = time.monotonic()
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Set the learning rate of the moment."""
+        if self.learning_rate is not None:
+            share = (1.0 + math.cos(math.pi * min(1.0, self._past()))) / 2.0
+            self.model.optimizer.learning_rate = self.learning_rate * share
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Let the epoch end here if the time is over."""
+        if self._past() >= 1.0:
+            self.model.stop_training = True
+
+    def _past(self) -> float:
+        """Share of the time that is over."""
+        return (self.used + time.monotonic() - self.begin) / self.seconds
+
+
 class TimeOfEpoch(keras.callbacks.Callback):
     """Say how long an epoch takes, once some steps of the first one are done.
 
@@ -204,6 +240,7 @@ def training_callbacks(
     scoring: ScoreNetwork | None,
     save_every: int | None,
     steps: float,
+    limit: TimeLimit | None,
 ) -> list[keras.callbacks.Callback]:
     """All callbacks of a training, in the order in which they must run.
 
@@ -213,6 +250,7 @@ def training_callbacks(
         scoring: scores beside the loss, if wanted.
         save_every: steps from one backup to the next; none for one after each epoch.
         steps: what an epoch costs, in steps of training.
+        limit: of the time, if there is one.
     """
     log = run_folder / LOG
     best = best_loss(log) if resume else None
@@ -220,6 +258,7 @@ def training_callbacks(
         SeedOfEpoch(),
         StepsOfEpoch(),
         TimeOfEpoch(steps),
+        *([limit] if limit else []),
         *([scoring] if scoring else []),
         KeepBest(run_folder / BEST, best),
         keras.callbacks.CSVLogger(log, append=resume),

@@ -38,6 +38,7 @@ from model_base import DenoisingHyperModel
 
 DESCRIPTION = "training.json"
 MEGA = 1e6
+MOST_EPOCHS = 10**6  # of a training that is limited in time
 
 
 def run(options: argparse.Namespace) -> int:
@@ -66,13 +67,14 @@ def train_network(options: argparse.Namespace) -> int:
     describe(model, train, validation, options, first_epoch)
     fit(model, train, validation, options, run_folder, first_epoch)
 
+    steps = int(model.optimizer.iterations)
     stem = options.weights_folder / options.name_model
     saving.save_network(
         stem,
         saving.load_keras(run_folder / callbacks.BEST, compile=options.save_optimizer),
         hyper_model,
         hyperparameters=hp.values,
-        training=summary(train, validation, options, run_folder, origin),
+        training=summary(train, validation, options, run_folder, origin, steps),
     )
     # Until here, the training can be resumed.
     backups.remove(run_folder)
@@ -210,7 +212,7 @@ def build(
     """The compiled network, on all GPUs of this machine, as an earlier one left off if asked."""
     if options.learning_rate is not None:
         hp.values["learning_rate"] = options.learning_rate
-    if options.schedule == "cosine":
+    if options.schedule == "cosine" and options.max_seconds is None:
         hyper_model.decay_steps = options.epochs * steps_per_epoch
     with devices.mirrored_scope():
         model = hyper_model.build(hp)
@@ -224,11 +226,14 @@ def describe(
     model: keras.Model, train: Any, validation: Any, options: argparse.Namespace, epoch: int
 ) -> None:
     """Say what the training will do."""
+    span = f"epochs {epoch + 1} to {options.epochs}"
+    if options.max_seconds is not None:
+        span = f"up to {callbacks.duration(options.max_seconds)}"
     print(
         f"{options.model}: {model.count_params() / MEGA:.2f} M parameters, "
         f"{train.n_windows} training and {validation.n_windows} validation windows of "
         f"{train.audio.frame_length / train.audio.sample_rate:.3f} s, batches of "
-        f"{options.batch_size}, epochs {epoch + 1} to {options.epochs}, "
+        f"{options.batch_size}, {span}, "
         f"{devices.device_summary()}",
         flush=True,
     )
@@ -247,11 +252,15 @@ def fit(
     Raises:
         UserError: the loss diverged before a first network could be kept.
     """
+    limit = time_limit(model, options, run_folder)
+    epochs = options.epochs
+    if limit:
+        epochs = first_epoch + (0 if limit.used >= limit.seconds else MOST_EPOCHS)
     begin, waited = time.perf_counter(), getattr(train, "waited_s", 0.0)
     model.fit(
         train,
         validation_data=validation,
-        epochs=options.epochs,
+        epochs=epochs,
         initial_epoch=first_epoch,
         # Data sets shuffle themselves, each epoch by its own seed.
         shuffle=False,
@@ -262,6 +271,7 @@ def fit(
             scoring_callback(train.features, validation, options),
             options.backup_every,
             len(train) + callbacks.COST_OF_VALIDATION * len(validation),
+            limit,
         ),
     )
     if options.data == "dynamic":
@@ -271,6 +281,17 @@ def fit(
     if not (run_folder / callbacks.BEST).is_file():
         backups.remove(run_folder)
         raise UserError("The loss became NaN in the first epoch; try a lower --learning_rate")
+
+
+def time_limit(
+    model: keras.Model, options: argparse.Namespace, run_folder: Path
+) -> callbacks.TimeLimit | None:
+    """The limit of the time, if there is one, less what an interrupted training has had."""
+    if options.max_seconds is None:
+        return None
+    backup = backups.newest(run_folder)
+    rate = float(model.optimizer.learning_rate) if options.schedule == "cosine" else None
+    return callbacks.TimeLimit(options.max_seconds, backup.seconds if backup else 0.0, rate)
 
 
 def scoring_callback(
@@ -297,14 +318,21 @@ def scoring_callback(
 
 
 def summary(
-    train: Any, validation: Any, options: argparse.Namespace, run_folder: Path, origin: Origin
+    train: Any,
+    validation: Any,
+    options: argparse.Namespace,
+    run_folder: Path,
+    origin: Origin,
+    steps: int,
 ) -> dict[str, Any]:
     """What the card says of this training."""
     log = callbacks.read_log(run_folder / callbacks.LOG)
     best = min(
         (row for row in log if math.isfinite(row["val_loss"])), key=lambda row: row["val_loss"]
     )
-    seconds = len(log) * train.n_windows * train.audio.frame_length / train.audio.sample_rate
+    # The time may have been over within an epoch.
+    windows = steps / len(train) * train.n_windows
+    seconds = windows * train.audio.frame_length / train.audio.sample_rate
     return {
         "seed": options.seed,
         "training_windows": train.n_windows,

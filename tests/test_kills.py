@@ -3,12 +3,15 @@
 `benchmarks/kills.py` kills processes at random; here, the moments are known.
 """
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 import small_dataset
 
 import backups
+import callbacks
 import network_files
 import saving
 from card import ModelCard
@@ -73,6 +76,39 @@ def test_a_training_that_ends_while_it_saves_is_resumed(
     assert ModelCard.load(tmp_path / "weights" / "net.json").training["epochs"] == 2
     assert not [*tmp_path.rglob(".partial*"), *tmp_path.rglob("*.ready")]
     assert not backups.newest(tmp_path / "runs" / "net")
+
+
+def test_a_training_ends_when_its_time_is_over(windows, tmp_path, run_main, monkeypatch):
+    clock = itertools.count(100.0)  # a second each time that somebody asks
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(clock))
+    rates = []
+
+    class Noted(callbacks.TimeLimit):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    monkeypatch.setattr(callbacks, "TimeLimit", Noted)
+    arguments = [*command(windows, tmp_path), "--max_seconds"]
+    del arguments[arguments.index("--epochs") : arguments.index("--epochs") + 2]
+    arguments += ["40", "--schedule", "cosine"]
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "save_network", lambda *arguments, **fields: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_main(*arguments)
+    before = len(rates)
+    assert 4 <= before < 40
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == pytest.approx(1e-3, rel=0.1) and rates[-1] < 2e-5
+    used = backups.newest(tmp_path / "runs" / "net").seconds
+    assert used >= 40
+    arguments[arguments.index("40")] = str(used + 12)
+    outcome = run_main(*arguments, "--resume")
+    assert outcome.code == 0, outcome.err
+    assert 1 <= len(rates) - before <= 12
+    assert ModelCard.load(tmp_path / "weights" / "net.json").training["epochs"] > 2
+    refused = run_main(*command(windows, tmp_path), "--max_seconds", "40")
+    assert refused.code == 2 and "`--epochs` only has an effect without --max" in refused.err
 
 
 def test_a_damaged_backup_costs_an_epoch(windows, undisturbed, tmp_path, run_main, monkeypatch):
