@@ -48,7 +48,7 @@ class WholeFiles(keras_tuner.Oracle):
             state["retry_queue"] = [v for v in state["retry_queue"] if v not in lost]
             self.set_state(state)
         except Exception:  # a damaged file raises whatever its damage causes
-            if self.trials:
+            if path.exists():
                 print(f"note: {path} is damaged: going on from the trials", file=sys.stderr)
             self._rebuild(sorted({*self.trials, *damaged}))
         for name in set(self.trials) - set(self.start_order):
