@@ -490,6 +490,20 @@ FITTING = Group(
             only=(given("evaluate_every"),),
         ),
         Option(
+            "examples_every",
+            whole(0),
+            5,
+            "write validation mixtures, what the network makes of them and the clean voices to "
+            "TensorBoard, as sound and as spectrograms, each time this many epochs have passed; "
+            "never if 0",
+        ),
+        Option(
+            "track",
+            listed(registry.TRACKERS),
+            [],
+            "programs that the course of the training is reported to, which must be installed",
+        ),
+        Option(
             "backup_every",
             whole(1),
             None,

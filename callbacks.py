@@ -6,7 +6,7 @@ import csv
 import datetime
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from atomic_files import replacing
 
 LOG = "log.csv"
 BEST = "best.keras"
+TENSORBOARD = "tensorboard"
 DRAWS_OF_EPOCH = 2**16
 STEPS_OF_ESTIMATE = 10
 # A step without gradients takes about a third.
@@ -240,7 +241,7 @@ def training_callbacks(
     scoring: ScoreNetwork | None,
     save_every: int | None,
     steps: float,
-    limit: TimeLimit | None,
+    others: Sequence[keras.callbacks.Callback] = (),
 ) -> list[keras.callbacks.Callback]:
     """All callbacks of a training, in the order in which they must run.
 
@@ -250,7 +251,7 @@ def training_callbacks(
         scoring: scores beside the loss, if wanted.
         save_every: steps from one backup to the next; none for one after each epoch.
         steps: what an epoch costs, in steps of training.
-        limit: of the time, if there is one.
+        others: further ones, which see the scores.
     """
     log = run_folder / LOG
     best = best_loss(log) if resume else None
@@ -258,11 +259,11 @@ def training_callbacks(
         SeedOfEpoch(),
         StepsOfEpoch(),
         TimeOfEpoch(steps),
-        *([limit] if limit else []),
         *([scoring] if scoring else []),
+        *others,
         KeepBest(run_folder / BEST, best),
         keras.callbacks.CSVLogger(log, append=resume),
-        *_tensorboard(run_folder / "tensorboard"),
+        *_tensorboard(run_folder / TENSORBOARD),
         LossCurve(log, run_folder / "loss.png"),
         keras.callbacks.TerminateOnNaN(),
         Backup(run_folder, save_every),

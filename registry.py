@@ -55,6 +55,7 @@ LOSSES_OF_TARGET = {
 
 
 # What can run a saved network, and what a result can be stored as.
+TRACKERS = ("wandb", "mlflow")
 RUNTIMES = ("auto", "onnx", "keras")
 FORMATS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "au", "caf", "w64", "rf64")
 

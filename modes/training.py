@@ -11,6 +11,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,16 @@ import backups
 import callbacks
 import continuing
 import devices
+import examples
 import hyperparameters
 import model_base
 import run_description
 import run_names
 import saving
 import scoring
+import tracking
 import training_data
+from config import AudioConfig
 from errors import UserError
 from features import Features
 from model_base import DenoisingHyperModel
@@ -49,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
 
 def train_network(options: argparse.Namespace) -> int:
     """Train under a name that is this process's."""
+    tracking.check(options.track)
     logging.getLogger("absl").setLevel(logging.ERROR)
     keras.utils.set_random_seed(options.seed)
     keras.config.set_dtype_policy("mixed_float16" if options.mixed_precision else "float32")
@@ -65,7 +70,10 @@ def train_network(options: argparse.Namespace) -> int:
     first_epoch = prepare_run_folder(run_folder, same, options.resume, origin)
     train.start_epoch(first_epoch)
     describe(model, train, validation, options, first_epoch)
-    fit(model, train, validation, options, run_folder, first_epoch)
+    with tracking.tracked(
+        options.track, run_folder, run_description.load(run_folder / DESCRIPTION, "training")
+    ) as trackers:
+        fit(model, train, validation, options, run_folder, first_epoch, trackers)
 
     steps = int(model.optimizer.iterations)
     stem = options.weights_folder / options.name_model
@@ -246,6 +254,7 @@ def fit(
     options: argparse.Namespace,
     run_folder: Path,
     first_epoch: int,
+    trackers: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
     """Train to the last epoch, or until a loss is no number.
 
@@ -271,7 +280,7 @@ def fit(
             scoring_callback(train.features, validation, options),
             options.backup_every,
             len(train) + callbacks.COST_OF_VALIDATION * len(validation),
-            limit,
+            [*([limit] if limit else []), *examples_callback(validation, options), *trackers],
         ),
     )
     if options.data == "dynamic":
@@ -306,15 +315,45 @@ def scoring_callback(
     scoring.score_pairs(lambda sound: sound, [(clean[0], noisy[0])], audio.sample_rate)
 
     def scores(model: keras.Model) -> dict[str, float]:
-        def network(batch: np.ndarray) -> np.ndarray:
-            return keras.ops.convert_to_numpy(model(batch, training=False))
-
         def enhance(waveform: np.ndarray) -> np.ndarray:
-            return features.denoise(waveform[np.newaxis], network, audio)[0]
+            return denoised(model, waveform, features, audio)
 
         return scoring.score_pairs(enhance, zip(clean, noisy, strict=True), audio.sample_rate)
 
     return callbacks.ScoreNetwork(scores, ("si_sdr", "pesq"), options.evaluate_every)
+
+
+def examples_callback(
+    validation: Any, options: argparse.Namespace
+) -> list[keras.callbacks.Callback]:
+    """Examples of validation mixtures every `--examples_every` epochs, where TensorBoard is."""
+    if not options.examples_every or keras.backend.backend() != "tensorflow":
+        return []
+    try:
+        waveforms = validation.waveforms(examples.SHOWN)
+    except UserError as error:  # only the spectrograms of the windows were kept
+        print(f"note: no examples in TensorBoard: {error}", file=sys.stderr)
+        return []
+
+    def enhance(model: keras.Model, waveform: np.ndarray) -> np.ndarray:
+        return denoised(model, waveform, validation.features, validation.audio)
+
+    folder = options.run_dir / options.name_model / callbacks.TENSORBOARD / "examples"
+    every = options.examples_every
+    return [
+        examples.Examples(folder, waveforms, validation.audio.sample_rate, enhance, every),
+    ]
+
+
+def denoised(
+    model: keras.Model, waveform: np.ndarray, features: Features, audio: AudioConfig
+) -> np.ndarray:
+    """What a network makes of a waveform (samples,)."""
+
+    def network(batch: np.ndarray) -> np.ndarray:
+        return keras.ops.convert_to_numpy(model(batch, training=False))
+
+    return features.denoise(waveform[np.newaxis], network, audio)[0]
 
 
 def summary(
