@@ -22,6 +22,7 @@ import signal
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 # Before the processes are forked, so that each of them starts in a moment.
-import keras
+import h5py
 import keras_tuner  # noqa: F401
 import numpy as np
 
@@ -204,9 +205,28 @@ def trained(folder: Path) -> Any:
     card = dataclasses.asdict(ModelCard.load(folder / "weights" / f"{NAME}.json"))
     card["sha256"] = sorted(card["sha256"])
     card["training"].pop("date")
-    model = keras.saving.load_model(folder / "weights" / f"{NAME}.keras", compile=False)
-    weights = [array.tolist() for array in model.get_weights()]
+    weights = weights_in(folder / "weights" / f"{NAME}.keras")
     return {"card": card, "weights": weights, "log": table(folder / "runs" / NAME / "log.csv")}
+
+
+def weights_in(path: Path) -> dict[str, list[float]]:
+    """Weights in a `.keras` file, by name; read without TensorFlow, which must not run here.
+
+    A process that is forked from one in which it runs waits for ever.
+    """
+    found: dict[str, list[float]] = {}
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = np.ravel(item[()]).tolist()
+
+    with (
+        zipfile.ZipFile(path) as archive,
+        archive.open("model.weights.h5") as file,
+        h5py.File(file) as weights,
+    ):
+        weights.visititems(note)
+    return found
 
 
 def searched(folder: Path) -> Any:

@@ -21,6 +21,7 @@ import keras_tuner
 
 import data_display
 import hyperparameters
+import locks
 import model_base
 import search
 import training_data
@@ -33,6 +34,16 @@ PICTURE = "trials.png"
 
 
 def run(options: argparse.Namespace) -> int:
+    """Search in a folder that is this process's, or as a worker for the chief whose it is."""
+    if search.is_worker():
+        return search_model(options)
+    folder = options.dir_tuning / options.model
+    lock = options.dir_tuning / f".{options.model}.lock"
+    with locks.holding(lock, f"The search in {folder}"):
+        return search_model(options)
+
+
+def search_model(options: argparse.Namespace) -> int:
     """Run the trials, show each as it ends, and keep the best one's hyper-parameters."""
     logging.getLogger("absl").setLevel(logging.ERROR)
     keras.utils.set_random_seed(options.seed)

@@ -15,6 +15,7 @@ from conftest import REPOSITORY
 from small_dataset import AUDIO, save
 
 import hyperparameters
+import locks
 import search
 import trial_figures
 from config import AudioConfig
@@ -395,6 +396,15 @@ class TestSafety:
         outcome = run_main(*command(windows, tmp_path, "--resume"))
         assert outcome.code == 0, outcome.err
         assert self.scores(tmp_path) == self.scores(tmp_path / "whole")
+
+    def test_a_second_search_in_a_folder_is_refused(self, windows, tmp_path, run_main):
+        assert run_main(*command(windows, tmp_path)).code == 0
+        with locks.holding(tmp_path / ".dncnn.lock", "it"):
+            outcome = run_main(*command(windows, tmp_path, "--resume"))
+        assert outcome.code == 1
+        assert outcome.err.startswith(
+            f"error: The search in {tmp_path / 'dncnn'} is in use by process {os.getpid()} on "
+        )
 
     def test_hyperband_says_how_many_trials_it_has(self, windows, tmp_path, run_main):
         outcome = run_main(*command(windows, tmp_path, "--tuner", "hyperband", "--max_trials", "6"))
