@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -96,8 +95,8 @@ class ModelCard:
         Raises:
             UserError: there is none, or it is not a card of this project.
         """
-        with contextlib.suppress(OSError):  # of a folder that only others may write
-            network_files.complete(Path(path).with_name(Path(path).name.removesuffix(".json")))
+        stem = Path(path).with_name(Path(path).name.removesuffix(".json"))
+        network_files.complete_for_reading(stem)
         try:
             fields = json_files.load(path, "a model card", CARD)
         except OSError as error:

@@ -55,6 +55,12 @@ def complete(stem: Path) -> None:
         ready.rmdir()
 
 
+def complete_for_reading(stem: Path) -> None:
+    """As `complete`, if the folder may be written."""
+    with contextlib.suppress(OSError):
+        complete(stem)
+
+
 def _ready(stem: Path) -> Path:
     """The folder of files that only have to be moved."""
     return stem.with_name(f".{stem.name}.ready")

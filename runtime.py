@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 import keras_archive
+import network_files
 import registry
 from card import ModelCard, file_sha256
 from errors import UsageError, UserError
@@ -78,6 +79,7 @@ def network_path(stem: Path, runtime: str = "auto") -> Path:
         raise UsageError(
             f"`runtime` must be one of {', '.join(registry.RUNTIMES)}. Received: {runtime}"
         )
+    network_files.complete_for_reading(stem)
     names = SUFFIXES if runtime == "auto" else [runtime]
     paths = [stem.with_name(stem.name + SUFFIXES[name]) for name in names]
     for path in paths:

@@ -13,6 +13,7 @@ import small_dataset
 import backups
 import callbacks
 import network_files
+import runtime
 import saving
 from card import ModelCard
 
@@ -69,6 +70,8 @@ def test_a_training_that_ends_while_it_saves_is_resumed(
         assert run_main(*command(windows, tmp_path)).code == 130
     kept = [path for path in (tmp_path / "weights").iterdir() if path.suffix != ".lock"]
     assert len([path for path in kept if path.is_file()]) == files
+    if module is network_files:  # whoever reads the network finds it
+        assert runtime.network_path(tmp_path / "weights" / "net").is_file()
     outcome = run_main(*command(windows, tmp_path), "--resume")
     assert outcome.code == 0, outcome.err
     for expected, weight in zip(undisturbed, weights(tmp_path), strict=True):
