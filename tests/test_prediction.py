@@ -611,7 +611,7 @@ def test_a_killed_run_goes_on_where_it_stopped(jobs, weights, tmp_path, predict)
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-    (tmp_path / "out" / f"{PARTIAL}{process.pid}-left.wav").write_bytes(b"half")
+    (tmp_path / "out" / f"{PARTIAL}0123456789abcdef.wav").write_bytes(b"half")
     outcome = predict(tmp_path / "in")
     assert outcome.code == 0, outcome.err
     done, skipped = map(int, re.search(r"(\d+) done, (\d+) skipped", outcome.out).groups())
