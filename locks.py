@@ -54,6 +54,19 @@ def holding(path: Path, subject: str) -> Iterator[None]:
         lock.release()
 
 
+def is_free(path: Path) -> bool:
+    """Whether a lock that was held has lost its holder; not so if there never was one."""
+    if not path.exists():
+        return False
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except (filelock.Timeout, OSError):
+        return False
+    lock.release()
+    return True
+
+
 def _write(note: Path) -> None:
     """Say that this process holds a lock."""
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")

@@ -33,6 +33,7 @@ keras_tuner_config.DEBUG = False
 
 DESCRIPTION = "search.json"
 COLUMN = 15
+PAUSE_S = 0.2
 # Hyperband keeps its own books among the hyper-parameters.
 BOOKKEEPING = "tuner/"
 INITIAL_EPOCH = f"{BOOKKEEPING}initial_epoch"
@@ -62,6 +63,10 @@ class TrialTable(keras_tuner.Tuner):
         self.oracle.reload()
         if not self.oracle.get_space().space:
             self._populate_initial_space()
+
+    def pre_create_trial(self) -> None:
+        """Wait a little, since one who is to wait for others asks again at once."""
+        time.sleep(PAUSE_S)
 
     def on_search_begin(self) -> None:
         """Print the head of the table."""

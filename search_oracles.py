@@ -16,15 +16,43 @@ from keras_tuner.engine import trial as trials
 from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
 from keras_tuner.src.engine import stateful
 
+import locks
 from atomic_files import replacing
 
 ENDED = (trials.TrialStatus.COMPLETED, trials.TrialStatus.FAILED)
+
+
+def worker_lock(folder: Path, worker: str) -> Path:
+    """The lock that a worker holds while it lives, in the folder of the search."""
+    return folder / f".{worker}.lock"
 
 
 class WholeFiles(keras_tuner.Oracle):
     """An oracle that a kill at any moment leaves in order."""
 
     ongoing_trials: dict[str, trials.Trial]
+
+    @keras_tuner.synchronized
+    def create_trial(self, tuner_id: str) -> trials.Trial:
+        """Hand out a trial, those of workers that have died first.
+
+        Nobody is sent away while others train, since one of them may die.
+        """
+        self._take_back(tuner_id)
+        trial = super().create_trial(tuner_id)
+        if trial.status == trials.TrialStatus.STOPPED and self.ongoing_trials:
+            self.tuner_ids.add(tuner_id)
+            trial.status = trials.TrialStatus.IDLE
+        return trial
+
+    def _take_back(self, asking: str) -> None:
+        """Have trials of workers that have died run again."""
+        for worker, trial in list(self.ongoing_trials.items()):
+            if worker != asking and locks.is_free(worker_lock(Path(self._project_dir), worker)):
+                print(f"note: {worker} has died: trial {trial.trial_id} goes to another")
+                del self.ongoing_trials[worker]
+                self.tuner_ids.discard(worker)
+                self._retry_queue.append(trial.trial_id)
 
     def save(self) -> None:
         """Write the state."""

@@ -24,6 +24,7 @@ import hyperparameters
 import locks
 import model_base
 import search
+import search_oracles
 import training_data
 import trial_figures
 from model_base import DenoisingHyperModel
@@ -34,12 +35,13 @@ PICTURE = "trials.png"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Search in a folder that is this process's, or as a worker for the chief whose it is."""
-    if search.is_worker():
-        return search_model(options)
+    """Search in a folder, or as a worker under a name, that no other process has meanwhile."""
     folder = options.dir_tuning / options.model
-    lock = options.dir_tuning / f".{options.model}.lock"
-    with locks.holding(lock, f"The search in {folder}"):
+    lock, subject = options.dir_tuning / f".{options.model}.lock", f"The search in {folder}"
+    if search.is_worker():
+        worker = str(search.role())
+        lock, subject = search_oracles.worker_lock(folder, worker), f"The worker's name {worker}"
+    with locks.holding(lock, subject):
         return search_model(options)
 
 

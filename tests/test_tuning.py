@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import keras
 import keras_tuner
@@ -294,14 +295,19 @@ class TestDistributed:
         with pytest.raises(UsageError, match="KERASTUNER_ORACLE_PORT"):
             search.role()
 
-    def test_a_chief_and_two_workers_run_every_trial_once(self, windows, tmp_path):
+    def test_a_chief_and_two_workers_run_every_trial_though_a_third_dies(self, windows, tmp_path):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        processes = {
-            name: self.start(name, port, command(windows, tmp_path))
-            for name in ("chief", "worker0", "worker1")
-        }
+        processes = {"chief": self.start("chief", port, command(windows, tmp_path))}
+        with self.start("dying", port, command(windows, tmp_path)) as dying:
+            end = time.monotonic() + 120
+            while not (tmp_path / "dncnn/trial_0/trial.json").exists():
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            dying.kill()
+        for name in ("worker0", "worker1"):
+            processes[name] = self.start(name, port, command(windows, tmp_path))
         outputs = {name: process.communicate(timeout=300)[0] for name, process in processes.items()}
         assert [p.returncode for p in processes.values()] == [0, 0, 0], outputs
         ran = [
@@ -314,6 +320,7 @@ class TestDistributed:
         assert sorted(ran) == [row["trial"] for row in rows]
         assert [row["status"] for row in rows] == ["completed"] * 3
         assert "Best: trial" in outputs["chief"]
+        assert "note: dying has died: trial 0 goes to another" in outputs["chief"]
 
     def start(self, name, port, arguments):
         """One process of the search."""
