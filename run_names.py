@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import atomic_files
 import callbacks
 import locks
 import network_files
@@ -32,6 +33,8 @@ def claimed(options: argparse.Namespace) -> Iterator[str]:
         UsageError: the name is none of a file, is needed, or is that of what is there.
         UserError: another process is at work under it, or there is none to resume.
     """
+    for run_folder in options.run_dir.glob("*"):
+        atomic_files.remove_partial_files(run_folder)
     with contextlib.ExitStack() as stack:
         if options.name_model is not None:
             name = _checked(options.name_model)

@@ -301,6 +301,8 @@ def go_on(case: Case, folder: Path) -> str:
         run([*case.command(folder), "--resume"])
         return "resumed"
     if case.finished(folder):
+        # The next training, whatever its name, clears what is left.
+        os.waitpid(start(case.command(folder)), 0)
         return "finished"
     run([*case.command(folder), *case.again])
     return "begun anew"

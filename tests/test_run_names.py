@@ -46,7 +46,11 @@ def test_a_bare_training_makes_a_new_network(command, tmp_path, run_main):
     assert "dncnn_2.keras" in outcome.out
     assert shipped.read_text() == "{}"
     before = content(tmp_path)
+    left = tmp_path / "runs/dncnn_2/.partial-0123456789abcdef"
+    left.mkdir()
+    os.utime(left, (0, 0))
     outcome = run_main(*command, "--name_model", "dncnn_2")
+    assert not left.exists()
     assert outcome.code == 2
     assert outcome.err.startswith("error: `name_model` must be new, and there is ")
     assert "--overwrite" in outcome.err and outcome.err.count("\n") == 1
