@@ -75,7 +75,8 @@ def train_network(options: argparse.Namespace) -> int:
     ) as trackers:
         fit(model, train, validation, options, run_folder, first_epoch, trackers)
 
-    steps = int(model.optimizer.iterations)
+    # A variable of several devices is no number by itself.
+    steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     stem = options.weights_folder / options.name_model
     saving.save_network(
         stem,
