@@ -264,8 +264,12 @@ def is_risky(source: Path, target: Path, raw: RawFormat | None = None) -> bool:
         target: the result, whose suffix names its encoder.
         raw: how the recording is read if it has no header.
     """
-    suffixes = source.suffix.lower(), target.suffix.lower()
-    if suffixes[0] in CONTAINER_SUFFIXES or suffixes[1] in ENCODED_SUFFIXES:
+    return target.suffix.lower() in ENCODED_SUFFIXES or has_risky_decoder(source, raw)
+
+
+def has_risky_decoder(source: Path, raw: RawFormat | None = None) -> bool:
+    """Whether a recording is decoded by code that damaged files may crash; see `is_risky`."""
+    if source.suffix.lower() in CONTAINER_SUFFIXES:
         return True
     try:
         check_regular_file(source)  # opening a pipe would wait for its writer

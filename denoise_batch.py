@@ -28,6 +28,7 @@ from card import ModelCard, file_sha256
 from denoise_file import (
     FileOptions,
     Progress,
+    Report,
     check_replaceable,
     denoise_file,
     fitting_target,
@@ -250,6 +251,24 @@ def denoise_jobs(jobs: list[Job], settings: BatchSettings, n_processes: int = 1)
                 bar.update(sizes[job])
             _show_batch(bar, by_job, len(jobs))
     return [by_job[job] for job in jobs]
+
+
+def denoise_apart(source: Path, target: Path, settings: BatchSettings) -> Report:
+    """Denoise one recording in a process of its own, so that what crashes is not this one.
+
+    Args:
+        source: the recording.
+        target: its result, alone in its folder.
+        settings: how.
+
+    Raises:
+        UserError: it crashed, or cannot be denoised.
+    """
+    job = Job(source, target, target.parent)
+    ((_, record),) = _in_processes([job], settings, 1)
+    if record["status"] == FAILED:
+        raise UserError(record["error"])
+    return Report(**{field.name: record[field.name] for field in dataclasses.fields(Report)})
 
 
 def _file_size(path: Path) -> int:

@@ -8,20 +8,29 @@ complete. Raw samples for a network that streams come out as they go in:
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from denoise_file import FileOptions, denoise_file, fitting_target
+from denoise_file import FileOptions, Report, denoise_file, fitting_target
 from enhancer import Enhancer
 from errors import UserError, printable
 from live_pipe import denoise_samples
 
+Denoise = Callable[[Path, Path], Report]
+
 
 def denoise_pipe(
-    enhancer: Enhancer, source: BinaryIO, sink: BinaryIO, options: FileOptions, suffix: str
+    enhancer: Enhancer,
+    source: BinaryIO,
+    sink: BinaryIO,
+    options: FileOptions,
+    suffix: str,
+    denoise: Denoise | None = None,
 ) -> None:
     """Denoise one recording.
 
@@ -31,6 +40,7 @@ def denoise_pipe(
         sink: where the result goes.
         options: what else to do; a pipe has no place for noise and pictures.
         suffix: that of a file such as the result.
+        denoise: does so from a file to another; `denoise_file` by default.
 
     Raises:
         UserError: the sound cannot be read or denoised.
@@ -40,11 +50,12 @@ def denoise_pipe(
         stream = enhancer.stream(raw.sample_rate, raw.channels, channel_axis=0)
         denoise_samples(stream, source, sink, raw)
     else:
-        _denoise_whole(enhancer, source, sink, options, suffix)
+        here = functools.partial(denoise_file, enhancer, options=options)
+        _denoise_whole(denoise or here, source, sink, options, suffix)
 
 
 def _denoise_whole(
-    enhancer: Enhancer, source: BinaryIO, sink: BinaryIO, options: FileOptions, suffix: str
+    denoise: Denoise, source: BinaryIO, sink: BinaryIO, options: FileOptions, suffix: str
 ) -> None:
     """By way of files."""
     with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +64,7 @@ def _denoise_whole(
             shutil.copyfileobj(source, file)
         try:
             clean, notes = fitting_target(noisy, clean, options)
-            report = denoise_file(enhancer, noisy, clean, options)
+            report = denoise(noisy, clean)
         except UserError as error:
             raise UserError(str(error).replace(str(noisy), "standard input")) from error
         for note in (*notes, *report.notes):

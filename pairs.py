@@ -43,6 +43,10 @@ class Pair:
     snr_db: float | None = None
     noise_class: str | None = None
 
+    def paths(self) -> list[Path]:
+        """All of its recordings."""
+        return [self.clean, self.noisy, *self.enhanced.values()]
+
 
 def find_pairs(clean_dir: Path, noisy_dir: Path, enhanced_dirs: Sequence[Path] = ()) -> list[Pair]:
     """Pairs of all noisy recordings, sorted by name; clean ones without a partner do not count.

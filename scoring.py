@@ -20,6 +20,7 @@ import json_files
 import pairs as pairing
 import registry
 import worker_pool
+from audio_files import has_risky_decoder
 from errors import UserError
 from json_files import any_number, anything, number, optional, record, table, text
 from metrics_frames import Unscorable
@@ -72,6 +73,12 @@ class Scorer:
         snr_db = input_snr_db(clean, noisy, self.rate) if pair.snr_db is None else pair.snr_db
         row |= {"snr_db": snr_db, "class": pair.noise_class}
         return row | {"scores": scores, "unscored": unscored}
+
+    def failure(self, pair: Pair, system: System, reason: str) -> Row:
+        """The row of a pair that cannot be scored."""
+        key = self.key(pair, system)
+        sentence = f"Cannot score {pair.noisy}: {reason}"
+        return {"file": pair.name, "system": system.name, "key": key, "error": sentence}
 
     def sounds(
         self, pair: Pair, system: System
@@ -232,8 +239,10 @@ def score_all(
 
 def _score_tasks(tasks: Sequence[tuple[Pair, System]], scorer: Scorer, jobs: int) -> Iterator[Row]:
     """Rows of tasks in the order in which they are done."""
-    if jobs == 1 or len(tasks) < 2:
+    risky = any(has_risky_decoder(path) for pair, _ in tasks for path in pair.paths())
+    if not risky and (jobs == 1 or len(tasks) < 2):
         yield from (scorer.row(*task) for task in tasks)
         return
-    with worker_pool.worker_pool(min(jobs, len(tasks))) as pool:
-        yield from worker_pool.as_completed([pool.submit(scorer.row, *task) for task in tasks])
+    for n, row in worker_pool.each_apart(scorer.row, dict(enumerate(tasks)), jobs):
+        pair, system = tasks[n]
+        yield scorer.failure(pair, system, row) if row == worker_pool.DIED else row

@@ -26,12 +26,13 @@ import numpy as np
 from tqdm import tqdm
 
 import atomic_files
+import audio_files
 import data_tools
 import json_files
+import worker_pool
 from config import MAX_RATE
 from errors import UsageError, UserError, printable
 from json_files import items, number, record, row, text, whole
-from worker_pool import worker_pool
 
 POOL_VERSION = 2
 FULL_SCALE = 32767
@@ -394,13 +395,32 @@ def _decode_all(
 ) -> Iterator[_Sound | str]:
     """Decode files into parts in `folder`, in order, in up to `workers` processes."""
     parts = [folder / str(number) for number in range(len(paths))]
-    arguments = paths, [sample_rate] * len(paths), parts
-    workers = min(workers, len(paths) // FILES_WORTH_A_PROCESS)
+    tasks = [(path, sample_rate, part) for path, part in zip(paths, parts, strict=True)]
+    risky = {n: task for n, task in enumerate(tasks) if audio_files.has_risky_decoder(task[0])}
+    apart = dict(_decode_apart(risky, workers))
+    safe = _decode_safe([task for n, task in enumerate(tasks) if n not in risky], workers)
+    for n in range(len(tasks)):
+        yield apart[n] if n in risky else next(safe)
+
+
+Task = tuple[Path, int, Path]
+
+
+def _decode_apart(tasks: dict[int, Task], workers: int) -> Iterator[tuple[int, _Sound | str]]:
+    """Decode what may crash its process, so that it costs that file only."""
+    for n, sound in worker_pool.each_apart(_decode, tasks, workers) if tasks else ():
+        died = sound == worker_pool.DIED
+        yield n, f"Cannot read {tasks[n][0]}: {sound}" if died else sound
+
+
+def _decode_safe(tasks: list[Task], workers: int) -> Iterator[_Sound | str]:
+    """Decode other files in order, in this process if they are few."""
+    workers = min(workers, len(tasks) // FILES_WORTH_A_PROCESS)
     if workers <= 1:
-        yield from map(_decode, *arguments)
+        yield from (_decode(*task) for task in tasks)
         return
-    with worker_pool(workers) as pool:
-        yield from pool.map(_decode, *arguments, chunksize=FILES_PER_TASK)
+    with worker_pool.worker_pool(workers) as pool:
+        yield from pool.map(_decode, *zip(*tasks, strict=True), chunksize=FILES_PER_TASK)
 
 
 def _decode(path: Path, sample_rate: int, part: Path) -> _Sound | str:

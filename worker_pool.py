@@ -8,13 +8,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from errors import UserError
 
+DIED = "its process was killed"
 # Read by the libraries of a new process when they load. The last two let glibc keep the memory of
 # arrays for the next ones, where it would return it to the system every time.
 ENVIRONMENT = {
@@ -57,6 +58,53 @@ def worker_pool(
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def each_apart(
+    function: Callable[..., Any], tasks: Mapping[Any, tuple[Any, ...]], workers: int
+) -> Iterator[tuple[Any, Any]]:
+    """Results of tasks, any of which may end the process that does it.
+
+    If a process dies, each task that was left is tried once more, alone, so that only the one that
+    kills its process is lost.
+
+    Args:
+        function: what is done.
+        tasks: its arguments, by a name for each task.
+        workers: processes, at most.
+
+    Returns:
+        Names and results, in the order in which they are done; `DIED` in place of a result.
+    """
+    left = dict(tasks)
+    with contextlib.suppress(BrokenProcessPool):
+        for name, result in _through_pool(function, tasks, min(workers, len(tasks))):
+            del left[name]
+            yield name, result
+    for name, arguments in left.items():
+        try:
+            yield from _through_pool(function, {name: arguments}, 1)
+        except BrokenProcessPool:
+            yield name, DIED
+
+
+def _through_pool(
+    function: Callable[..., Any], tasks: Mapping[Any, tuple[Any, ...]], workers: int
+) -> Iterator[tuple[Any, Any]]:
+    """Names and results of tasks from new processes.
+
+    Raises:
+        BrokenProcessPool: one of them died.
+    """
+    died = False
+    with worker_pool(workers) as pool:
+        futures = {pool.submit(function, *arguments): name for name, arguments in tasks.items()}
+        for future in concurrent.futures.as_completed(futures):
+            died = died or isinstance(future.exception(), BrokenProcessPool)
+            if not died:
+                yield futures[future], future.result()
+    if died:
+        raise BrokenProcessPool
 
 
 def as_completed(futures: list[concurrent.futures.Future[Any]]) -> Iterator[Any]:

@@ -12,11 +12,12 @@ import args
 import atomic_files
 import data_tools
 import runtime
-from audio_files import RawFormat
-from denoise_batch import BatchSettings, denoise_jobs
-from denoise_file import FileOptions, result_paths
-from denoise_pipe import denoise_pipe
+from audio_files import RawFormat, is_risky
+from denoise_batch import BatchSettings, denoise_apart, denoise_jobs
+from denoise_file import FileOptions, Report, denoise_file, result_paths
+from denoise_pipe import Denoise, denoise_pipe
 from denoise_summary import check_summary, save_summary, summary_table
+from enhancer import Enhancer
 from errors import UsageError, UserError
 from job_list import FAILED, Destination, Job, Record, find_jobs, refuse_collisions
 
@@ -29,8 +30,9 @@ def run(options: argparse.Namespace) -> int:
     inputs = inputs_of(options)
     if args.PIPE in inputs:
         check_pipe(inputs)
-        pipe = sys.stdin.buffer, sys.stdout.buffer
-        denoise_pipe(settings.load(), *pipe, settings.file_options, suffix_of_pipe(options))
+        enhancer, pipe = settings.load(), (sys.stdin.buffer, sys.stdout.buffer)
+        suffix, denoise = suffix_of_pipe(options), safely(settings, enhancer)
+        denoise_pipe(enhancer, *pipe, settings.file_options, suffix, denoise)
         return 0
     is_demo = not inputs
     if is_demo:
@@ -174,6 +176,18 @@ def check_pipe(inputs: list[str]) -> None:
         raise UserError("There is no standard input to read")
     if sys.stdout is None:
         raise UserError("There is no standard output to write")
+
+
+def safely(settings: BatchSettings, enhancer: Enhancer) -> Denoise:
+    """From a file to another, in a process of its own where a damaged one can crash it."""
+    file_options = settings.file_options
+
+    def denoise(source: Path, target: Path) -> Report:
+        if is_risky(source, target, file_options.raw):
+            return denoise_apart(source, target, settings)
+        return denoise_file(enhancer, source, target, file_options)
+
+    return denoise
 
 
 def suffix_of_pipe(options: argparse.Namespace) -> str:

@@ -30,6 +30,7 @@ import audio_files
 import data_tools
 import main
 import sound_files
+import sources
 import web_denoiser
 import web_server
 from atomic_files import PARTIAL
@@ -974,7 +975,7 @@ import soundfile
 
 class SoundFile(soundfile.SoundFile):
     def __init__(self, file, *arguments, **options):
-        if str(file).endswith("crash.mp3"):
+        if str(file).endswith(("crash.mp3", "stdin")):
             os.abort()
         super().__init__(file, *arguments, **options)
 
@@ -996,6 +997,50 @@ def test_a_decoder_that_crashes_costs_its_recording(weights, tmp_path, run_main,
     records = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert [r["status"] for r in records] == ["done", "failed", "done"]
     assert not list((tmp_path / "out").glob(f"{PARTIAL}*"))
+
+
+def test_a_decoder_that_crashes_at_standard_input_ends_in_a_sentence(
+    weights, tmp_path, monkeypatch, capsysbinary
+):
+    (tmp_path / "sitecustomize.py").write_text(CRASH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    data = encoded(subtype=None, container="MP3")
+    code, out, err = TestPipes().run(monkeypatch, capsysbinary, data, weights)
+    assert (code, out) == (1, b"")
+    assert err == b"error: Cannot denoise standard input: its process was killed\n"
+
+
+def test_a_decoder_that_crashes_costs_data_creation_its_recording(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(CRASH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for name, container in (("a.wav", "WAV"), ("crash.mp3", "MP3"), ("z.mp3", "MP3")):
+        (tmp_path / name).write_bytes(encoded(subtype=None, container=container))
+    files = sources.find_voices(tmp_path)
+    pool = sources.AudioPool.build(files, 8000, tmp_path / "cache", progress=False)
+    assert [recording.path.name for recording in pool.recordings] == ["a.wav", "z.mp3"]
+    assert pool.bad == [
+        (
+            str(tmp_path / "crash.mp3"),
+            f"Cannot read {tmp_path / 'crash.mp3'}: its process was killed",
+        )
+    ]
+
+
+def test_a_decoder_that_crashes_costs_evaluation_its_pair(tmp_path, monkeypatch, run_main):
+    (tmp_path / "sitecustomize.py").write_text(CRASH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for kind in ("clean", "noisy"):
+        (tmp_path / kind).mkdir()
+        for name in ("crash.mp3", "z.mp3"):
+            (tmp_path / kind / name).write_bytes(encoded(subtype=None, container="MP3"))
+    outcome = run_main(
+        *("--mode", "evaluation", "--clean_dir", tmp_path / "clean"),
+        *("--noisy_dir", tmp_path / "noisy", "--report_dir", tmp_path / "report"),
+        *("--systems", "wiener", "--metrics", "si_sdr", "--no-measure_cost", "--jobs", 1),
+    )
+    assert "crash.mp3: its process was killed" in outcome.err
+    rows = [json.loads(r) for r in (tmp_path / "report" / "rows.jsonl").read_text().splitlines()]
+    assert {(row["file"], "error" in row) for row in rows} == {("crash", True), ("z", False)}
 
 
 def test_a_decoder_that_crashes_does_not_end_the_server(weights, tmp_path, monkeypatch):

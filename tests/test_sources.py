@@ -213,8 +213,10 @@ def test_a_pool_is_the_same_whatever_the_workers(pool, tmp_path, monkeypatch):
 def test_a_pool_is_reused_until_a_file_changes(pool, tmp_path, monkeypatch):
     files = [(held.path, held.group) for held in pool.recordings]
     decoded = []
-    decode = sources._decode
-    monkeypatch.setattr(sources, "_decode", lambda *a: decoded.append(a) or decode(*a))
+    decode = sources._decode_all
+    monkeypatch.setattr(
+        sources, "_decode_all", lambda paths, *a: decoded.extend(paths) or decode(paths, *a)
+    )
     AudioPool.build(files, RATE, tmp_path / "cache", progress=False)
     assert not decoded
     os.utime(files[0][0], (1, 1))

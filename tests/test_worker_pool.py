@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from errors import UserError
-from worker_pool import as_completed, worker_pool
+from worker_pool import DIED, as_completed, each_apart, worker_pool
 
 
 def test_the_results_of_all_workers_come_back_and_each_has_one_thread():
@@ -20,3 +20,8 @@ def test_the_results_of_all_workers_come_back_and_each_has_one_thread():
 def test_a_worker_that_is_killed_is_told_in_a_sentence():
     with pytest.raises(UserError, match="A worker process was killed"), worker_pool(1) as pool:
         pool.submit(signal.raise_signal, signal.SIGKILL).result()
+
+
+def test_a_task_that_ends_its_process_costs_only_itself():
+    tasks = {"a": (signal.SIGCHLD,), "b": (signal.SIGKILL,), "c": (signal.SIGCHLD,)}
+    assert dict(each_apart(signal.raise_signal, tasks, 1)) == {"a": None, "b": DIED, "c": None}
