@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 import keras_archive
+import onnx_metadata
 import registry
 from card import ModelCard, file_sha256
 from errors import UserError
@@ -45,6 +46,11 @@ def save_network(
         )
         model.save(keras_path)
         export_onnx(hyper_model, model, keras_path, onnx_path)
+        facts = onnx_metadata.properties(
+            *(Path(stem).name, hyper_model.name, hyper_model.audio, hyper_model.features),
+            card_fields.get("training", {}),
+        )
+        onnx_metadata.describe(onnx_path, facts)
         card = ModelCard(
             model=hyper_model.name,
             audio=hyper_model.audio,

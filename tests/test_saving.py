@@ -3,6 +3,7 @@
 import keras
 import keras_tuner
 import numpy as np
+import onnxruntime
 import pytest
 from small_dataset import AUDIO
 
@@ -54,6 +55,11 @@ def test_a_name_may_have_a_point(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names | {"net_v1.keras"}
     assert (tmp_path / "net_v1.keras").read_bytes() == b"another network"
     Enhancer.load(tmp_path / "net_v1.5").enhance(np.zeros(8000, np.float32), 8000)
+    session = onnxruntime.InferenceSession(tmp_path / "net_v1.5.onnx")
+    facts = session.get_modelmeta().custom_metadata_map
+    assert facts.items() >= {key: str(value) for key, value in AUDIO.to_dict().items()}.items()
+    assert (facts["name"], facts["model"], facts["card"]) == ("net_v1.5", "dncnn", "net_v1.5.json")
+    assert facts["licence"]
 
 
 def test_a_file_without_an_optimizer_or_with_another_leaves_it_as_it_was(tmp_path):
