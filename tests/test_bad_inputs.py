@@ -34,6 +34,7 @@ import sources
 import web_denoiser
 import web_server
 from atomic_files import PARTIAL
+from benchmarks import fuzz
 from errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -1070,3 +1071,37 @@ def test_a_server_clears_what_a_killed_one_left(tmp_path, monkeypatch):
     with web_server.locked(alive):
         web_server.remove_remains()
         assert [p.name for p in tmp_path.iterdir()] == [alive.name]
+
+
+def test_mutants_are_the_same_for_the_same_seed_and_the_first_is_whole():
+    data = encoded()
+    first, second = (list(fuzz.mutants(data, 28, np.random.default_rng(1))) for _ in range(2))
+    assert first == second
+    assert first[0] == data
+    assert sum(mutant != data for mutant in first) >= 22
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "end"),
+    [
+        ("done", None, "denoised"),
+        ("failed", "Cannot read a.wav as audio: Error : damaged", "refused in a sentence"),
+        ("failed", "Cannot denoise a.wav: its process was killed", "process was killed"),
+        ("failed", "Cannot denoise a.wav: KeyError: 'a'", "raw exception"),
+    ],
+)
+def test_the_ends_of_mutants_are_told_apart(status, error, end):
+    assert fuzz._end_of({"status": status, "error": error}) == end
+
+
+def test_no_mutant_of_the_published_table_ended_badly():
+    page = (Path(fuzz.__file__).with_name("FUZZ.md")).read_text()
+    rows = [line.split("|")[1:-2] for line in page.splitlines() if line.startswith("| ")]
+    heading, *formats, total = ([cell.strip() for cell in row] for row in rows)
+    assert heading[1:] == list(fuzz.ENDS)
+    assert [row[0] for row in formats] == [
+        *(suffix[1:] for suffix in (*fuzz.SUFFIXES, *fuzz.CONTAINERS)),
+        *("json", "keras"),
+    ]
+    assert sum(map(int, total[1:])) >= 1000
+    assert total[4:] == ["0", "0"]
