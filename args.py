@@ -39,7 +39,6 @@ from public_corpora import PUBLIC_CORPORA
 
 REPOSITORY = Path(__file__).resolve().parent
 DEFAULT_MODE = "prediction"
-DEFAULT_NETWORK = "dpcrn"
 PIPE = "-"
 
 STORED = where("data", "stored")
@@ -60,8 +59,17 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """
     options = command_line().parse(argv)
     if getattr(options, "name_model", "") is None:
-        options.name_model = None if options.mode == "training" else DEFAULT_NETWORK
+        options.name_model = default_network(options)
     return options
+
+
+def default_network(options: argparse.Namespace) -> str | None:
+    """The network of a command that names none."""
+    if options.mode == "training":
+        return None  # a new name, which depends on what there is
+    raw_pipe = options.mode == "prediction" and PIPE in options.inputs and options.raw_format
+    is_live = options.mode == "streaming" or raw_pipe
+    return registry.LIVE_NETWORK if is_live else registry.DEFAULT_NETWORK
 
 
 def command_line() -> CommandLine:
@@ -137,8 +145,9 @@ NETWORK = Group(
             "name_model",
             TEXT,
             None,
-            "name of the network's files in it, without a suffix; in training, by default, "
-            f"--model and the next number that is free, and {DEFAULT_NETWORK} otherwise",
+            "name of the network's files in it, without a suffix; by default --model and the next "
+            f"number that is free in training, {registry.LIVE_NETWORK} for live sound, pipes "
+            f"of raw samples and {registry.DEFAULT_NETWORK} otherwise",
             metavar="NAME",
             only=(not_given("models"),),
         ),

@@ -218,17 +218,21 @@ class WindowDenoiser(Denoiser):
     def _denoise(self, starts: np.ndarray) -> list[np.ndarray]:
         """Rows of the windows that begin at `starts`, without the last one's overlap."""
         windows = np.concatenate([self._sound[:, s : s + self._length] for s in starts])
+        rows = self._rows_of(windows).reshape(3, len(starts), self._channels, self._length)
+        return [self._join(rows[:, k], start) for k, start in enumerate(starts)]
+
+    def _rows_of(self, windows: np.ndarray) -> np.ndarray:
+        """Rows (3, windows, length) of windows (windows, length)."""
         noisy, clean = self._features.spectra(windows, self._network, self._audio)
         clean = self._limits.apply(noisy, clean)
         shares = hold(self._noise_shares(noisy, clean), self._hold, self._hold)
-        rows = np.stack(
+        return np.stack(
             [
                 windows,
                 data_tools.istft(clean, self._audio, self._length),
                 data_tools.frames_to_samples(shares, self._audio, self._length),
             ]
-        ).reshape(3, len(starts), self._channels, self._length)
-        return [self._join(rows[:, k], start) for k, start in enumerate(starts)]
+        )
 
     def _join(self, rows: np.ndarray, start: int) -> np.ndarray:
         """Fade from the window before into this one; gives what no later window touches."""
@@ -328,7 +332,7 @@ class FrameDenoiser(Denoiser):
         frames = np.lib.stride_tricks.sliding_window_view(sound, self._audio.n_fft, axis=-1)
         frames = frames[:, :: self._audio.hop_length_fft] * self._window
         noisy = np.swapaxes(np.fft.rfft(frames, axis=-1), -1, -2)
-        spectra = self._features.encode(noisy)
+        spectra = self._features.network_input(noisy, self._audio)
         outputs = []
         for channel, state in enumerate(self._states):
             output, self._states[channel] = self._network.step(spectra[channel][np.newaxis], state)

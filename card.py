@@ -36,6 +36,7 @@ FEATURES = record(
         "n_mels": whole(0, MOST_MELS),
         "sample_rate": whole(0),
         "floor_db": _decibels,
+        "cut_dc": truth,
     },
     others=False,
 )
@@ -46,6 +47,7 @@ CARD = record(
         "hyperparameters": table(anything),
         "parameters": whole(0),
         "streaming": truth,
+        "any_length": truth,
         "training": table(anything),
         "scores": table(anything),
         "sha256": table(text(LONGEST_DIGEST)),
@@ -67,6 +69,8 @@ class ModelCard:
         hyperparameters: values that its HyperModel was built with.
         parameters: number of weights.
         streaming: whether it is causal and carries a state from frame to frame.
+        any_length: whether it takes any number of frames at once but carries no state: it is given
+            whole recordings, or long blocks of them.
         training: data, seed, hours, losses.
         scores: results on held-out pairs.
         sha256: digest of each weight file, by suffix.
@@ -79,6 +83,7 @@ class ModelCard:
     hyperparameters: dict[str, Any] = dataclasses.field(default_factory=dict)
     parameters: int = 0
     streaming: bool = False
+    any_length: bool = False
     training: dict[str, Any] = dataclasses.field(default_factory=dict)
     scores: dict[str, Any] = dataclasses.field(default_factory=dict)
     sha256: dict[str, str] = dataclasses.field(default_factory=dict)

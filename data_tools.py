@@ -210,6 +210,21 @@ def istft(spectrogram: np.ndarray, config: AudioConfig, n_samples: int) -> np.nd
     return _weighted_overlap_add(frames * window, config, n_samples)
 
 
+def without_offset(spectrogram: np.ndarray, config: AudioConfig) -> np.ndarray:
+    """A spectrogram without the offset of each frame.
+
+    An offset in a window is the window's own spectrum: most of it at 0 Hz, where there is no voice
+    to speak of and it can be read off, and some of it in the bins of a low voice.
+
+    Args:
+        spectrogram: complex (..., bins, frames).
+        config: the geometry that made it.
+    """
+    leakage = np.fft.rfft(stft_window(config.window, config.n_fft))
+    leakage = (leakage / leakage[0].real).astype(np.complex64)
+    return spectrogram - leakage[:, np.newaxis] * spectrogram[..., :1, :].real
+
+
 def frames_to_samples(values: np.ndarray, config: AudioConfig, n_samples: int) -> np.ndarray:
     """A value of each STFT frame (..., frames) as a smooth function of time (..., n_samples)."""
     power = stft_window(config.window, config.n_fft) ** 2

@@ -1,7 +1,7 @@
 """Removes noise from waveforms of any rate, length and channel count.
 
 >>> from enhancer import Enhancer
->>> enhancer = Enhancer.load("weights/model_unet")
+>>> enhancer = Enhancer.load("weights/dpcrn_offline")
 >>> clean = enhancer.enhance(samples, rate)  # (samples,)
 >>> clean.shape == samples.shape
 True
@@ -9,7 +9,7 @@ True
 
 and, block by block, of any length, as a recording arrives:
 
->>> stream = enhancer.stream(rate)
+>>> stream = Enhancer.load("weights/dpcrn").stream(rate)
 >>> parts = [stream.feed(block) for block in blocks]
 >>> clean = np.concatenate([*parts, stream.flush()])
 >>> clean.shape == samples.shape
@@ -27,8 +27,10 @@ from typing import Any
 
 import numpy as np
 
+import block_denoiser
 import block_processing
 import levels
+import registry
 import runtime as runtimes
 from block_processing import GainLimits, Resampler
 from card import ModelCard
@@ -37,6 +39,7 @@ from sound_files import MAX_CHANNELS, MAX_RATE, MIN_RATE
 from upper_band import UpperBand
 
 BLOCK_S = 10
+PIECE = 16000  # samples of a network's answer that are brought to the recording's rate at once
 
 
 class Enhancer:
@@ -128,6 +131,9 @@ class Enhancer:
             active_rms: levels of the channels where they are known beforehand (see
                 `levels.LevelMeter`); by default the sound is taken to have the network's level.
             live: answer as soon as possible, at some cost in speed.
+
+        Raises:
+            UsageError: the network needs whole recordings, and `live` is not false.
         """
         return StreamingEnhancer(self, rate, channels, channel_axis, active_rms, live)
 
@@ -180,7 +186,7 @@ class StreamingEnhancer:
             raise UsageError(f"Blocks must have {self._channels} channels. Received: {len(sound)}")
         self._sound = np.concatenate([self._sound, sound], axis=1)
         rows = self._denoiser.feed(self._down.feed(sound * self._gains))
-        return _like_input(self._mix(self._up.feed(self._changes(rows))), self._channel_axis)
+        return _like_input(self._denoised(rows), self._channel_axis)
 
     def flush(self) -> np.ndarray:
         """End the recording; gives the samples that were still on their way.
@@ -191,8 +197,8 @@ class StreamingEnhancer:
         self._check_open()
         self._has_ended = True
         parts = [
-            self._mix(self._up.feed(self._changes(self._denoiser.feed(self._down.flush())))),
-            self._mix(self._up.feed(self._changes(self._denoiser.flush()))),
+            self._denoised(self._denoiser.feed(self._down.flush())),
+            self._denoised(self._denoiser.flush()),
             self._mix(self._up.flush()),
         ]
         if self._other_rate:
@@ -205,6 +211,15 @@ class StreamingEnhancer:
         """Refuse what comes after the end."""
         if self._has_ended:
             raise UsageError("This recording has ended; begin another with `Enhancer.stream`")
+
+    def _denoised(self, rows: np.ndarray) -> np.ndarray:
+        """Rows of a denoiser at the recording's rate; piece by piece, which bounds the memory."""
+        pieces = range(0, rows.shape[-1], PIECE)
+        parts = [
+            self._mix(self._up.feed(self._changes(rows[..., begin : begin + PIECE])))
+            for begin in pieces
+        ]
+        return np.concatenate([np.zeros((self._channels, 0), np.float32), *parts], axis=1)
 
     def _changes(self, rows: np.ndarray) -> np.ndarray:
         """What the network changes, what it heard, and the noise share, one below the other."""
@@ -233,6 +248,13 @@ def _denoiser(
     if rate != card.audio.sample_rate:
         top = block_processing.top_band(card.audio, rate)
     common = (enhancer.network, card.features, card.audio, channels, enhancer.limits, top)
+    if card.any_length:
+        if live:
+            raise UsageError(
+                "Live sound needs a network that streams, such as `weights/"
+                f"{registry.LIVE_NETWORK}`. Received: a `{card.model}` that needs whole recordings"
+            )
+        return block_denoiser.BlockDenoiser(*common)
     if card.streaming:
         size = 1 if live else block_processing.FRAMES_PER_RUN
         return block_processing.FrameDenoiser(*common, frames_per_run=size)

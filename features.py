@@ -62,6 +62,8 @@ class Features:
         n_mels: mel bands to merge the bins of a magnitude into; 0 keeps the bins.
         sample_rate: Hz, which place the mel bands; `fitted_to` takes them from the audio.
         floor_db: decibels below this are raised to it.
+        cut_dc: whether the bin at 0 Hz of a `complex` representation is taken for noise, and kept
+            from the network: offsets and rumble, below every voice.
     """
 
     representation: str = "magnitude_db"
@@ -74,6 +76,7 @@ class Features:
     n_mels: int = 0
     sample_rate: int = 0
     floor_db: float = data_tools.FLOOR_DB
+    cut_dc: bool = False
 
     def __post_init__(self) -> None:
         if self.representation not in TARGETS:
@@ -159,6 +162,12 @@ class Features:
             return complex_to_channels(spectrogram)
         return self.encode_db(data_tools.spectrogram_to_db(spectrogram, self.floor_db))
 
+    def network_input(self, spectrogram: np.ndarray, config: AudioConfig) -> np.ndarray:
+        """`encode` for denoising: an offset of the sound is kept from the network if `cut_dc`."""
+        if self.cut_dc:
+            spectrogram = data_tools.without_offset(spectrogram, config)
+        return self.encode(spectrogram)
+
     def encode_db(self, noisy_db: np.ndarray) -> np.ndarray:
         """Network input of noisy magnitudes in dB (batch, bins, frames)."""
         return self._scale_magnitude(self._merge_bins(noisy_db))[..., np.newaxis]
@@ -198,7 +207,10 @@ class Features:
             max_gain: a magnitude is multiplied by no more than this.
         """
         if self.representation == "complex":
-            return channels_to_complex(output)
+            clean = channels_to_complex(output)
+            if self.cut_dc:
+                clean[..., :1, :] = 0.0
+            return clean
         gain = np.minimum(self._gain(spectrogram, output[..., 0]), np.float32(max_gain))
         return spectrogram * self._split_bands(gain, spectrogram.shape[-2])
 
@@ -233,7 +245,7 @@ class Features:
         if self.representation == "waveform":
             clean = network(waveform[..., np.newaxis])[..., 0]
             return spectrogram, data_tools.stft(clean, config)
-        output = network(self.encode(spectrogram))
+        output = network(self.network_input(spectrogram, config))
         return spectrogram, self.estimate(spectrogram, output, max_gain=1.0)
 
     def _bands(self, n_bins: int) -> np.ndarray:

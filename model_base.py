@@ -37,7 +37,8 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         default_audio, default_features, default_loss: the published choice.
         losses: names that fit the network; those that fit its target by default.
         level_dbfs: see `card.ModelCard`.
-        streaming: whether the network is causal and carries a state.
+        streaming: whether the network is causal and carries a state, where that is the same for
+            all hyper-parameters (see `is_streaming`).
         extra_options: options of `args.add_model_options` that its constructor takes besides.
 
     Raises:
@@ -98,6 +99,10 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
             jit_compile=keras.backend.backend() == "jax",
         )
         return model
+
+    def is_streaming(self, model: keras.Model) -> bool:
+        """Whether a network that `build` made is causal and carries a state."""
+        return self.streaming
 
     def onnx_graph(self, model: keras.Model) -> Any:
         """An `onnx.ModelProto` to ship in place of Keras's own export of the network; or none."""

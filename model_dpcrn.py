@@ -1,9 +1,11 @@
-"""DPCRN: a causal dual-path network that draws a complex mask, for live and for stored sound.
+"""DPCRN: a dual-path network that draws a complex mask, for live and for stored sound.
 
 In and out: complex STFT as channels, (batch, frames, bins, 2), 16 kHz, window 512, hop 256. Each
 frame is compressed in magnitude, folded into bands by convolutions over frequency, and passed
-through blocks of a GRU along time (the only memory, so the network is causal) and self-attention
-along frequency; a mirrored decoder draws the mask, which multiplies the compressed spectrum.
+through blocks of a GRU along time (the only memory) and self-attention along frequency; a mirrored
+decoder draws the mask, which multiplies the compressed spectrum. With GRUs that run forwards the
+network is causal, and carries a state from frame to frame; with GRUs that run both ways it needs
+the whole recording.
 
 X. Le, H. Chen, K. Chen, J. Lu, "DPCRN: Dual-Path Convolution Recurrent Network for Single Channel
 Speech Enhancement", Interspeech 2021; self-attention over frequency in its place and no
@@ -12,6 +14,7 @@ convolution along time after S. Ahn et al., "FastEnhancer", 2025.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import keras
@@ -27,6 +30,10 @@ from spectral_ops import COMPRESSION, EPSILON
 FOLD = 4
 FOLD_KERNEL = 8
 
+# A loop that is written out runs a little faster than a scan, but takes seconds to trace and to
+# compile for every ten frames of it.
+MOST_UNROLLED_FRAMES = 8
+
 
 class DPCRN(DenoisingHyperModel):
     """A network of about 0.1 M parameters and 0.2 G multiply-adds a second by default.
@@ -36,7 +43,7 @@ class DPCRN(DenoisingHyperModel):
     """
 
     default_audio = AudioConfig(16000, 512, 256, 32000, "sqrt_hann")
-    default_features = Features(representation="complex", target="clean")
+    default_features = Features(representation="complex", target="clean", cut_dc=True)
     default_loss = "compressed_spectrum_pesq"
     losses = ("compressed_spectrum_pesq", "compressed_spectrum")
     level_dbfs = None
@@ -53,14 +60,18 @@ class DPCRN(DenoisingHyperModel):
         Args:
             hp: hyper-parameters.
             inputs: (batch, frames, bins, 2).
-            recurrence: makes the layer along time of `units` and `name`; `TimeGRU` by default.
+            recurrence: makes the layer along time of `units` and `name`; by default a `TimeGRU`
+                of the directions that `hp` says.
         """
         channels = hp.Int("channels", 16, 64, step=8, default=32)
-        core_channels = hp.Int("core_channels", 16, 64, step=16, default=48)
+        core_channels = hp.Int("core_channels", 16, 96, step=16, default=48)
         core_bands = hp.Int("core_bands", 16, 48, step=8, default=24)
         conv_blocks = hp.Int("conv_blocks", 1, 3, default=2)
         core_blocks = hp.Int("core_blocks", 1, 4, default=3)
         head_size = hp.Choice("head_size", [8, 16], default=16)
+        units = hp.Int("time_units", 16, 96, step=16, default=core_channels)  # of each direction
+        bidirectional = hp.Boolean("bidirectional", default=False)
+        recurrence = recurrence or functools.partial(TimeGRU, bidirectional=bidirectional)
 
         compressed = Compress(name="compress")(inputs)  # (batch, T, F, [magnitude, re, im])
         x = SkipDC(name="skip_dc")(compressed)  # (batch, T, F - 1, 3)
@@ -78,8 +89,9 @@ class DPCRN(DenoisingHyperModel):
             x = conv_block(x, channels, f"encoder_{index}")
         skips.append(x)
 
+        time_path = functools.partial(recurrence, units)
         heads = core_channels // head_size
-        x = core(x, core_channels, core_bands, core_blocks, heads, recurrence or TimeGRU)
+        x = core(x, core_channels, core_bands, core_blocks, heads, time_path)
 
         for index in reversed(range(conv_blocks)):
             x = layers.Add(name=f"skip_{index + 1}")([x, skips.pop()])
@@ -113,14 +125,24 @@ class DPCRN(DenoisingHyperModel):
             exclude_embeddings=False,
         )
 
-    def onnx_graph(self, model: keras.Model):
-        """The streaming graph, with the state of every GRU as input and output."""
-        from model_dpcrn_onnx import streaming_graph
+    def is_streaming(self, model: keras.Model) -> bool:
+        """See `DenoisingHyperModel.is_streaming`: a GRU that runs backwards needs the end first."""
+        return not model.get_layer("time_0").bidirectional
 
-        return streaming_graph(model)
+    def onnx_graph(self, model: keras.Model):
+        """See `model_dpcrn_onnx.onnx_graph`."""
+        from model_dpcrn_onnx import onnx_graph
+
+        return onnx_graph(model)
 
     def step_network(self, hp, n_frames: int | None = 1) -> keras.Model:
-        """See `DenoisingHyperModel.step_network`; a state for each GRU."""
+        """See `DenoisingHyperModel.step_network`; a state for each GRU.
+
+        Raises:
+            UsageError: its GRUs run both ways, so that it has no state to carry.
+        """
+        if hp.values.get("bidirectional"):
+            raise UsageError("A bidirectional `dpcrn` needs whole recordings and cannot stream")
         spectrum = keras.Input(batch_shape=(1, n_frames, self.audio.n_bins, 2), name="spectrum")
         paths: list[CarriedPath] = []
 
@@ -151,14 +173,14 @@ def conv_block(x, channels: int, name: str):
     return layers.Add(name=f"{name}_add")([x, y])
 
 
-def core(x, channels: int, n_bands: int, blocks: int, heads: int, recurrence: Callable):
+def core(x, channels: int, n_bands: int, blocks: int, heads: int, time_path: Callable):
     """The dual-path blocks, on fewer bands: (batch, T, B, C) in and out."""
     bands, outer_channels = x.shape[2:]
     x = BandMix(n_bands, name="to_core")(x)  # (batch, T, core bands, C)
     x = layers.Dense(channels, name="core_in")(x)
     x = BandEmbedding(name="band_embedding")(x)
     for index in range(blocks):
-        x = residual(x, recurrence(channels, name=f"time_{index}"))
+        x = residual(x, time_path(name=f"time_{index}"))
         x = residual(x, BandAttention(heads, name=f"frequency_{index}"))
     x = layers.Dense(outer_channels, name="core_out")(x)
     return BandMix(bands, name="from_core")(x)
@@ -238,61 +260,89 @@ class TimeGRU(layers.Layer):
     The gates are those of `keras.layers.GRU(reset_after=True)` and of ONNX's GRU with
     `linear_before_reset`. Written out because the inputs of all frames are then projected by one
     matrix product, which halves the cost of a training step on a CPU.
+
+    Args:
+        units: of the state, in each direction.
+        bidirectional: run both ways, each with weights of its own: the outputs forwards come first.
     """
 
-    def __init__(self, units: int, **kwargs) -> None:
+    def __init__(self, units: int, bidirectional: bool = False, **kwargs) -> None:
         super().__init__(**kwargs)
         self.units = units
+        self.bidirectional = bidirectional
 
     def build(self, input_shape) -> None:
         """Gates in the order update, reset, candidate."""
-        self.kernel = self.add_weight(
-            name="kernel", shape=(input_shape[-1], 3 * self.units), initializer="glorot_uniform"
-        )
-        self.recurrent = self.add_weight(
-            name="recurrent", shape=(self.units, 3 * self.units), initializer="orthogonal"
-        )
-        self.bias = self.add_weight(name="bias", shape=(2, 3 * self.units), initializer="zeros")
+        gates, channels = 3 * self.units, input_shape[-1]
+
+        def direction(prefix: str) -> tuple:
+            kernel = self.add_weight(
+                name=f"{prefix}kernel", shape=(channels, gates), initializer="glorot_uniform"
+            )
+            recurrent = self.add_weight(
+                name=f"{prefix}recurrent", shape=(self.units, gates), initializer="orthogonal"
+            )
+            bias = self.add_weight(name=f"{prefix}bias", shape=(2, gates), initializer="zeros")
+            return kernel, recurrent, bias
+
+        self.forwards = direction("")
+        self.backwards = direction("backward_") if self.bidirectional else None
 
     def call(self, x):
-        """(batch, T, F, C) -> (batch, T, F, units), the state starting at zero."""
-        steps = self.project(x)
+        """(batch, T, F, C) -> (batch, T, F, directions * units), states starting at zero."""
+        outputs = self.run_from_zero(x, *self.forwards)
+        if not self.backwards:
+            return outputs
+        reverse = self.run_from_zero(ops.flip(x, axis=1), *self.backwards)
+        return ops.concatenate([outputs, ops.flip(reverse, axis=1)], axis=-1)
+
+    def run_from_zero(self, x, kernel, recurrent, bias):
+        """One direction: (batch, T, F, C) -> (batch, T, F, units)."""
+        steps = project(x, kernel, bias)
         state = ops.zeros_like(steps[0, ..., : self.units])
-        return self.run(steps, state)[0]
+        return self.run(steps, state, recurrent, bias[1])[0]
 
-    def project(self, x):
-        """(batch, T, F, C) -> (T, batch, F, 3 units), the inputs of the gates."""
-        return ops.moveaxis(ops.matmul(x, self.kernel) + self.bias[0], 1, 0)
-
-    def run(self, steps, state):
+    def run(self, steps, state, recurrent, bias):
         """Outputs (batch, T, F, units) of projected frames, and the state after the last."""
-        if steps.shape[0] is None:
-            state, outputs = ops.scan(self.step, state, steps)
+
+        def step(state, projected):
+            state = gru_step(state, projected, recurrent, bias)
+            return state, state
+
+        n_frames = steps.shape[0]
+        if n_frames is None or n_frames > MOST_UNROLLED_FRAMES:
+            state, outputs = ops.scan(step, state, steps)
             return ops.moveaxis(outputs, 0, 1), state
         outputs = []
-        for projected_frame in ops.unstack(steps):
-            state, _ = self.step(state, projected_frame)
+        for projected in ops.unstack(steps):
+            state, _ = step(state, projected)
             outputs.append(state)
         return ops.stack(outputs, axis=1), state
 
     def compute_output_shape(self, input_shape):
         """See `keras.layers.Layer.compute_output_shape`; saves tracing the loop over frames."""
-        return (*input_shape[:-1], self.units)
-
-    def step(self, state, projected):
-        """One frame: the new state, twice."""
-        inner = ops.matmul(state, self.recurrent) + self.bias[1]
-        update_in, reset_in, candidate_in = ops.split(projected, 3, axis=-1)
-        update_inner, reset_inner, candidate_inner = ops.split(inner, 3, axis=-1)
-        update = ops.sigmoid(update_in + update_inner)
-        reset = ops.sigmoid(reset_in + reset_inner)
-        candidate = ops.tanh(candidate_in + reset * candidate_inner)
-        state = candidate + update * (state - candidate)
-        return state, state
+        return (*input_shape[:-1], (1 + self.bidirectional) * self.units)
 
     def get_config(self) -> dict:
         """See `keras.layers.Layer.get_config`."""
-        return {**super().get_config(), "units": self.units}
+        own = {"units": self.units, "bidirectional": self.bidirectional}
+        return {**super().get_config(), **own}
+
+
+def project(x, kernel, bias):
+    """(batch, T, F, C) -> (T, batch, F, 3 units), the inputs' part in the gates of a GRU."""
+    return ops.moveaxis(ops.matmul(x, kernel) + bias[0], 1, 0)
+
+
+def gru_step(state, projected, recurrent, bias):
+    """The state of a GRU after one more frame, of whose inputs the gates' part is given."""
+    inner = ops.matmul(state, recurrent) + bias
+    update_in, reset_in, candidate_in = ops.split(projected, 3, axis=-1)
+    update_inner, reset_inner, candidate_inner = ops.split(inner, 3, axis=-1)
+    update = ops.sigmoid(update_in + update_inner)
+    reset = ops.sigmoid(reset_in + reset_inner)
+    candidate = ops.tanh(candidate_in + reset * candidate_inner)
+    return candidate + update * (state - candidate)
 
 
 @keras.saving.register_keras_serializable("speech_enhancement")
@@ -306,7 +356,8 @@ class CarriedGRU(TimeGRU):
     def call(self, inputs):
         """[(1, T, F, C), (1, F, units)] -> (1, T, F, units) and the next (1, F, units)."""
         x, state = inputs
-        return self.run(self.project(x), state)
+        kernel, recurrent, bias = self.forwards
+        return self.run(project(x, kernel, bias), state, recurrent, bias[1])
 
     def compute_output_shape(self, input_shape):
         """See `keras.layers.Layer.compute_output_shape`."""

@@ -1,10 +1,11 @@
-"""The streaming ONNX graph of a trained DPCRN, drawn layer by layer.
+"""The ONNX graph of a trained DPCRN, drawn layer by layer.
 
-Keras's own export would turn each GRU into a loop over frames; here it is ONNX's GRU, whose state
-is an input and an output of the graph. One frame or an hour of them can go through at a time.
+Keras's own export would turn each GRU into a loop over frames; here it is ONNX's GRU.
 
-In: `spectrum` (1, frames, bins, 2) and a `state_K` for each GRU, zeros at first. Out: `enhanced`,
-shaped as the spectrum, and the `next_state_K` to hand in with what follows.
+In: `spectrum` (1, frames, bins, 2), of any number of frames. Out: `enhanced`, of the same shape.
+The graph of a causal network can be given the frames in parts: it has a `state_K` (1, bands, units)
+for each GRU as a further input, zeros at first, and the `next_state_K` to hand in with what follows
+as an output.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from spectral_ops import COMPRESSION, EPSILON
 OPSET = 17
 # The oldest file format with that operator set, so that older runtimes read the graph too.
 IR_VERSION = 8
+GRU_PARTS = 4
 
 
 class Graph:
@@ -75,7 +77,10 @@ class Graph:
 
         Gemm adds the bias as it goes; a separate Add takes nearly as long as the product.
         """
-        rows = self.reshape(x, (-1, len(kernel)))
+        return self.gemm(self.reshape(x, (-1, len(kernel))), kernel, bias)
+
+    def gemm(self, rows: str, kernel: np.ndarray, bias: np.ndarray) -> str:
+        """A dense layer on (rows, channels)."""
         return self.run("Gemm", rows, self.constant(kernel), self.constant(bias))
 
     def power(self, x: str, exponent: float) -> str:
@@ -93,7 +98,7 @@ class Graph:
         return self.run("Relu", x)
 
 
-def streaming_graph(model: keras.Model) -> onnx.ModelProto:
+def onnx_graph(model: keras.Model) -> onnx.ModelProto:
     """The graph of a network that `model_dpcrn.DPCRN` built.
 
     Args:
@@ -128,8 +133,10 @@ def streaming_graph(model: keras.Model) -> onnx.ModelProto:
     enhanced = _apply_mask(graph, scaled, mask)
     graph.rename(graph.reshape(enhanced, (1, -1, n_bins, 2)), "enhanced")
 
-    bands, units = layer("band_embedding").get_weights()[0].shape
-    return _model_proto(graph, n_bins, core_blocks, (1, bands, units))
+    gru = layer("time_0")
+    n_states = 0 if gru.bidirectional else core_blocks
+    bands = layer("band_embedding").get_weights()[0].shape[0]
+    return _model_proto(graph, n_bins, n_states, (1, bands, gru.units))
 
 
 def _core(graph: Graph, x: str, model: keras.Model, blocks: int) -> str:
@@ -184,36 +191,53 @@ def _residual(graph: Graph, x: str, model: keras.Model, name: str, state: int | 
 
 def _gru(graph: Graph, x: str, layer: Any, state: int) -> str:
     """See `model_dpcrn.TimeGRU`; frames are the sequence and bands the batch."""
-    kernel, recurrent, bias = layer.get_weights()
-    y, last = graph.run(
-        "GRU",
-        x,
-        graph.constant(kernel.T[np.newaxis]),
-        graph.constant(recurrent.T[np.newaxis]),
-        graph.constant(bias.reshape(1, -1)),
-        "",
-        f"state_{state}",
-        outputs=2,
-        hidden_size=layer.units,
-        linear_before_reset=1,
-    )
+    weights = layer.get_weights()  # kernel, recurrent kernel and bias of each direction
+    constants = [
+        graph.constant(np.stack([w.T for w in weights[0::3]])),
+        graph.constant(np.stack([w.T for w in weights[1::3]])),
+        graph.constant(np.stack([w.reshape(-1) for w in weights[2::3]])),
+    ]
+    shared = {"hidden_size": layer.units, "linear_before_reset": 1}
+    if layer.bidirectional:
+        return _bidirectional(graph, x, layer, constants, shared)
+    y, last = graph.run("GRU", x, *constants, "", f"state_{state}", outputs=2, **shared)
     graph.rename(last, f"next_state_{state}")
-    return graph.run("Squeeze", y, graph.constant([1], np.int64))
+    return y
+
+
+def _bidirectional(
+    graph: Graph, x: str, layer: Any, constants: list[str], shared: dict[str, int]
+) -> str:
+    """A GRU both ways; some bands at a time, for a runtime keeps the gates of all frames."""
+    n_bands = layer.input.shape[2]
+    outputs = []
+    for bands in np.array_split(np.arange(n_bands), GRU_PARTS):
+        part = graph.cut(x, int(bands[0]), int(bands[-1]) + 1, 1)
+        y = graph.run("GRU", part, *constants, direction="bidirectional", **shared)
+        outputs.append(graph.transpose(y, 0, 2, 1, 3))  # (frames, bands, directions, units)
+    return graph.run("Concat", *outputs, axis=1)
 
 
 def _attention(graph: Graph, x: str, layer: Any) -> str:
-    """See `model_dpcrn.BandAttention`."""
+    """See `model_dpcrn.BandAttention`; head by head, which needs a fraction of the memory."""
     kernel, bias = layer.get_weights()
     channels = kernel.shape[0]
-    bands, size = layer.bands, channels // layer.heads
+    size = channels // layer.heads
     # Of query, key and value.
     scale = np.repeat(np.array([size**-0.5, 1.0, 1.0], np.float32), channels)
-    x = graph.dense(x, kernel * scale, bias * scale)
-    x = graph.transpose(graph.reshape(x, (-1, bands, 3, layer.heads, size)), 2, 0, 3, 1, 4)
-    query, key, value = (graph.take(x, index, 0) for index in range(3))
-    scores = graph.run("MatMul", query, graph.transpose(key, 0, 1, 3, 2))
-    mixed = graph.run("MatMul", graph.run("Softmax", scores, axis=-1), value)
-    return graph.reshape(graph.transpose(mixed, 0, 2, 1, 3), (-1, bands, channels))
+    kernel, bias = kernel * scale, bias * scale
+    rows = graph.reshape(x, (-1, channels))  # once: what has several readers is copied to reshape
+
+    def project(part: int, head: int) -> str:
+        own = slice(part * channels + head * size, part * channels + (head + 1) * size)
+        return graph.reshape(graph.gemm(rows, kernel[:, own], bias[own]), (-1, layer.bands, size))
+
+    heads = []
+    for head in range(layer.heads):
+        query, key, value = (project(part, head) for part in range(3))
+        scores = graph.run("MatMul", query, graph.transpose(key, 0, 2, 1))
+        heads.append(graph.run("MatMul", graph.run("Softmax", scores, axis=-1), value))
+    return graph.run("Concat", *heads, axis=2)
 
 
 def _unfold(graph: Graph, x: str, layer: Any) -> str:

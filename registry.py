@@ -54,6 +54,10 @@ LOSSES_OF_TARGET = {
 }
 
 
+# The shipped networks that are used where none is named: for recordings, and for live sound.
+DEFAULT_NETWORK = "dpcrn_offline"
+LIVE_NETWORK = "dpcrn"
+
 # What can run a saved network, and what a result can be stored as.
 TRACKERS = ("wandb", "mlflow")
 RUNTIMES = ("auto", "onnx", "keras")

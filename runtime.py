@@ -45,7 +45,8 @@ def load_network(stem: Path, card: ModelCard, runtime: str = "auto", threads: in
         stem: path of the network's files without suffix.
         card: its card.
         runtime: `onnx`, `keras`, or `auto`: the first of them that is there.
-        threads: processor threads that one call may use; a network that streams takes one.
+        threads: processor threads that one call may use; a network that streams or takes any
+            length takes one.
 
     Returns:
         A function from float32 batch to float32 batch, or a `StreamingNetwork` if the card says
@@ -102,7 +103,7 @@ def available_threads() -> int:
 def input_shape(card: ModelCard) -> tuple[int | None, ...]:
     """Shape of one network input that a card stands for; None where it is free."""
     shape = card.features.input_shape(card.audio)
-    return (None, None, *shape[1:]) if card.streaming else (None, *shape)
+    return (None, None, *shape[1:]) if card.streaming or card.any_length else (None, *shape)
 
 
 def _check_shape(path: Path, shape: list[Any], card: ModelCard) -> None:
@@ -133,8 +134,10 @@ def _load_onnx(path: Path, card: ModelCard, threads: int) -> Any:
     onnxruntime.disable_telemetry_events()  # for Windows, which has no such variable
     options = onnxruntime.SessionOptions()
     # How a recurrent layer is shared out among threads decides how its sums are rounded.
-    options.intra_op_num_threads = 1 if card.streaming else threads
+    options.intra_op_num_threads = 1 if card.streaming or card.any_length else threads
     options.inter_op_num_threads = 1
+    # A plan of the memory for each length would keep that of the longest beside what is in use.
+    options.enable_mem_pattern = not card.any_length
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(
@@ -143,7 +146,10 @@ def _load_onnx(path: Path, card: ModelCard, threads: int) -> Any:
     except Exception as error:  # ONNX Runtime's own errors share no public base class
         raise UserError(f"ONNX Runtime cannot read {path}: {error}") from error
     _check_shape(path, session.get_inputs()[0].shape, card)
-    return OnnxStreamingNetwork(session) if card.streaming else _onnx_function(session)
+    if card.streaming:
+        return OnnxStreamingNetwork(session)
+    network = _onnx_function(session)
+    return _row_by_row(network) if card.any_length else network
 
 
 def _onnx_function(session: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -154,6 +160,11 @@ def _onnx_function(session: Any) -> Callable[[np.ndarray], np.ndarray]:
         return session.run(None, {name: np.ascontiguousarray(batch, np.float32)})[0]
 
     return network
+
+
+def _row_by_row(network: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """A network that takes one row of a batch at a time, as one that takes all of them."""
+    return lambda batch: np.concatenate([network(row[np.newaxis]) for row in batch])
 
 
 class OnnxStreamingNetwork:

@@ -51,12 +51,14 @@ def save_network(
             card_fields.get("training", {}),
         )
         onnx_metadata.describe(onnx_path, facts)
+        is_streaming = hyper_model.is_streaming(model)
         card = ModelCard(
             model=hyper_model.name,
             audio=hyper_model.audio,
             features=hyper_model.features,
             level_dbfs=hyper_model.level_dbfs,
-            streaming=hyper_model.streaming,
+            streaming=is_streaming,
+            any_length=model.input_shape[1] is None and not is_streaming,
             parameters=model.count_params(),
             sha256={path.suffix: file_sha256(path) for path in (keras_path, onnx_path)},
             **card_fields,

@@ -53,7 +53,8 @@ class Scorer:
     """How pairs are scored; the same for all systems of a report.
 
     Args:
-        rate: Hz that recordings are brought to, denoised and scored at.
+        rate: Hz that recordings are brought to, denoised and scored at; a peer hears a recording
+            at the recording's own rate.
         metrics: names in `registry.METRICS`.
     """
 
@@ -93,12 +94,17 @@ class Scorer:
         clean, noisy, remark = pairing.align(clean, noisy, self.rate)
         if system.kind == "noisy":
             return clean, noisy, noisy, remark
+        if system.kind not in ("folder", "peer"):
+            return clean, noisy, made(system).enhance(noisy, self.rate), remark
         if system.kind == "folder":
             estimate, _ = data_tools.load_audio(pair.enhanced[system.name], self.rate)
-            both = np.stack([clean, noisy])
-            (clean, noisy), estimate, moved = pairing.align(both, estimate, self.rate)
-            return clean, noisy, estimate, moved or remark
-        return clean, noisy, made(system).enhance(noisy, self.rate), remark
+        else:
+            sound, own_rate = data_tools.load_audio(pair.noisy)
+            estimate = made(system).enhance(sound, own_rate)
+            estimate = data_tools.resample(estimate, own_rate, self.rate)
+        both = np.stack([clean, noisy])
+        (clean, noisy), estimate, moved = pairing.align(both, estimate, self.rate)
+        return clean, noisy, estimate, moved or remark
 
     def key(self, pair: Pair, system: System) -> str:
         """Digest of all that a row depends on, for resuming."""

@@ -28,7 +28,7 @@ README = REPOSITORY / "README.md"
 WEIGHTS = REPOSITORY / "weights"
 PART = "scores"
 README_METRICS = (
-    *("pesq_wb", "pesq_nb", "stoi", "si_sdr", "dnsmos_ovrl"),
+    *("pesq_wb", "pesq_nb", "stoi", "si_sdr", "csig", "dnsmos_ovrl"),
     *("spectrogram_mse", "spectrogram_ssim"),
 )
 README_COSTS = ("real_time_factor", "parameters", "macs_per_s")

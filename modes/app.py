@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import threading
 
-import args
+import registry
 import web_server
 from errors import UserError
 from web_denoiser import WebDenoiser
@@ -38,7 +38,7 @@ def name_of(options: argparse.Namespace, denoiser: WebDenoiser) -> str:
     """
     if options.name_model in denoiser.names:
         return options.name_model
-    if options.name_model != args.DEFAULT_NETWORK:
+    if options.name_model != registry.DEFAULT_NETWORK:
         raise UserError(
             f"`name_model` must be one of {', '.join(denoiser.names)}. "
             f"Received: {options.name_model}"

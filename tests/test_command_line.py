@@ -79,7 +79,8 @@ class TestEveryMode:
         if args.MODES[mode].inputs:
             assert options.pop("inputs") == []
         named = options.pop("name_model", None)
-        assert named == (None if mode == "training" else named and args.DEFAULT_NETWORK)
+        by_mode = {"training": None, "streaming": registry.LIVE_NETWORK}
+        assert named == by_mode.get(mode, named and registry.DEFAULT_NETWORK)
         declared = {name: option.default for name, option in args.MODES[mode].options.items()}
         declared.pop("name_model", None)
         assert options == declared

@@ -182,6 +182,17 @@ class TestDecibels:
         assert data_tools.amplitude_to_db(amplitude) == pytest.approx(decibels, abs=1e-3)
 
 
+@pytest.mark.parametrize(("window", "n_fft"), [("hann", 255), ("sqrt_hann", 512)])
+def test_offset_is_taken_out_of_every_frame_and_nothing_of_a_tone(window, n_fft):
+    config = AudioConfig(16000, n_fft, n_fft // 4, 8000, window)
+    tone = np.sin(np.arange(8000) * 2 * np.pi * 3000 / 16000).astype(np.float32)
+    inner = slice(4, -4)  # at the ends of the sound, a frame holds part of an offset
+    wanted = data_tools.stft(tone, config)[:, inner]
+    spectrogram = data_tools.stft(tone + np.float32(0.3), config)[:, inner]
+    assert np.abs(spectrogram - wanted).max() > 10
+    assert np.abs(data_tools.without_offset(spectrogram, config) - wanted).max() < 0.1
+
+
 class TestLevels:
     def test_pauses_do_not_count(self, rng):
         tone = 0.1 * np.sin(2 * np.pi * 440 / 8000 * np.arange(8000)).astype(np.float32)

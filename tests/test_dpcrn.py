@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 import data_tools
+import errors
 import features
 import losses
 import model_dpcrn
@@ -154,3 +155,56 @@ def test_step_with_its_state_is_the_network(hyper_model, network, spectrum, n_fr
         states = {name: outputs[f"next_{name}"] for name in states}
     expected = network.predict_on_batch(spectrum)
     np.testing.assert_allclose(np.concatenate(enhanced, axis=1), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def offline(hyper_model):
+    keras.utils.set_random_seed(0)
+    hp = keras_tuner.HyperParameters()
+    hp.values = {**SMALL, "time_units": 32, "bidirectional": True}
+    model = hyper_model.network(hp)
+    rng = np.random.default_rng(0)
+    model.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in model.get_weights()])
+    return model
+
+
+class TestBidirectional:
+    """The network for recordings: the same layers, with GRUs that run both ways."""
+
+    def test_its_layers_have_the_names_of_the_causal_ones(self, offline, network):
+        assert {layer.name for layer in offline.layers} == {layer.name for layer in network.layers}
+
+    def test_it_hears_what_is_to_come_and_the_causal_one_does_not(self, offline, network, spectrum):
+        later = spectrum.copy()
+        later[:, -1] += 1.0
+        for model, changes in ((offline, True), (network, False)):
+            before, after = (np.asarray(model(x))[:, 0] for x in (spectrum, later))
+            assert (np.abs(after - before).max() > 1e-6) == changes
+
+    def test_its_onnx_twin_is_the_same(self, hyper_model, offline, spectrum):
+        graph = hyper_model.onnx_graph(offline).SerializeToString()
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        assert [value.name for value in session.get_inputs()] == ["spectrum"]
+        enhanced, states = run(session, spectrum, {})
+        assert not states
+        assert error_db(enhanced, np.asarray(offline(spectrum))) < -80
+
+    def test_scanned_frames_equal_unrolled_ones(self, offline, spectrum, monkeypatch):
+        scanned = np.asarray(offline(spectrum))
+        monkeypatch.setattr(model_dpcrn, "MOST_UNROLLED_FRAMES", 10 * N_FRAMES)
+        assert error_db(np.asarray(offline(spectrum)), scanned) < -80
+
+    def test_its_card_says_that_it_takes_any_length_and_does_not_stream(
+        self, hyper_model, offline, tmp_path
+    ):
+        card = saving.save_network(tmp_path / "offline", offline, hyper_model)
+        assert card.any_length and not card.streaming
+        loaded = saving.load_keras(tmp_path / "offline.keras")
+        for a, b in zip(loaded.get_weights(), offline.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_it_has_no_state_to_carry(self, hyper_model):
+        hp = keras_tuner.HyperParameters()
+        hp.values = {**SMALL, "bidirectional": True}
+        with pytest.raises(errors.UsageError, match="cannot stream"):
+            hyper_model.step_network(hp)

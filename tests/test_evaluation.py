@@ -206,6 +206,28 @@ def test_every_and_limit_choose_pairs(evaluate):
     assert summary["about"]["files"] == 1
 
 
+def test_peer_hears_recordings_at_their_own_rate_and_networks_at_that_of_the_scores(
+    folders, demo_data, monkeypatch
+):
+    heard = []
+
+    class Peer:
+        def enhance(self, samples, rate):
+            heard.append((rate, len(samples)))
+            return samples
+
+    own_rate = soundfile.info(demo_data / "noisy" / "rain.wav").samplerate
+    assert own_rate > RATE
+    pair = Pair("rain", demo_data / "clean" / "rain.wav", demo_data / "noisy" / "rain.wav")
+    monkeypatch.setattr(scoring, "made", lambda system: Peer())
+    scorer = scoring.Scorer(RATE, ("si_sdr",))
+    sounds = [scorer.sounds(pair, systems.System("echo", kind)) for kind in ("peer", "baseline")]
+    assert [rate for rate, _ in heard] == [own_rate, RATE]
+    for clean, noisy, estimate, remark in sounds:
+        assert clean.shape == noisy.shape == estimate.shape and remark is None
+        assert np.abs(noisy - estimate).max() < 1e-3
+
+
 def test_peer_that_is_missing_is_skipped_with_a_word(evaluate, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "noisereduce", None)
     outcome, summary = evaluate("--models", "", "--peers", "noisereduce")

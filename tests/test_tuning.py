@@ -259,7 +259,7 @@ def test_values_are_checked_on_the_network_that_they_make():
     assert hyperparameters.choose(shallow, settings=["depth=2"]).values == {"depth": 2}
     with pytest.raises(UsageError, match="at least 16 x 16"):
         hyperparameters.choose(shallow, settings=["depth=4"])
-    with pytest.raises(UsageError, match=r"from 16 to 64 in steps of 16\. Received: 56"):
+    with pytest.raises(UsageError, match=r"from 16 to 96 in steps of 16\. Received: 56"):
         hyperparameters.choose(DPCRN(), settings=["core_channels=56"])
 
 

@@ -90,11 +90,12 @@ def model_card(name: str, card: ModelCard, results: list[dict[str, Any]]) -> str
 def summary(card: ModelCard) -> str:
     """What it is, in a sentence."""
     audio = card.audio
-    hears = (
-        "frame by frame, as sound arrives"
-        if card.streaming
-        else f"in windows of {audio.frame_length / audio.sample_rate:.3g} s"
-    )
+    if card.streaming:
+        hears = "frame by frame, as sound arrives"
+    elif card.any_length:
+        hears = "in whole recordings, forwards and backwards"
+    else:
+        hears = f"in windows of {audio.frame_length / audio.sample_rate:.3g} s"
     return (
         f"Removes noise from speech. A `{card.model}` of {card.parameters:,} parameters that hears "
         f"{audio.sample_rate} Hz {hears}."
@@ -115,11 +116,13 @@ def limits(card: ModelCard) -> list[str]:
     audio = card.audio
     found = [
         f"It hears up to {audio.sample_rate // 2} Hz. What a recording has above that is kept, and "
-        "lowered as the highest band that it hears is lowered."
+        "its noise lowered by a Wiener filter that takes from the network where speech is."
     ]
     if card.streaming:
         held_ms = 1000 * audio.n_fft / audio.sample_rate
         found.append(f"Causal: at its own rate it holds sound for {held_ms:.0f} ms.")
+    elif card.any_length:
+        found.append("It needs the whole recording, and cannot denoise live sound.")
     else:
         found.append("It needs a whole window before it answers; live sound is late by as much.")
     if card.features.representation in MAGNITUDES:
