@@ -5,8 +5,8 @@ WORKDIR /app
 COPY requirements-predict.txt ./
 RUN pip install --no-cache-dir -r requirements-predict.txt
 
-COPY *.py ./
-COPY modes/ modes/
+COPY main.py ./
+COPY speech_enhancement/ speech_enhancement/
 COPY demo_data/noisy/ demo_data/noisy/
 COPY demo_data/clean/ demo_data/clean/
 COPY weights/*.onnx weights/*.json weights/*.md weights/

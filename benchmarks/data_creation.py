@@ -29,7 +29,7 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from config import AudioConfig
+from speech_enhancement.config import AudioConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 AUDIO = AudioConfig()

@@ -30,11 +30,10 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import atomic_files
-import environment
-import keras_archive
-from card import ModelCard
-from errors import UserError
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import atomic, provenance
+from speech_enhancement.inference import keras_archive
+from speech_enhancement.inference.card import ModelCard
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RATE, SECONDS = 16000, 0.5
@@ -230,7 +229,7 @@ def fuzz_reader(
 
 def table(rows: list[Row], options: argparse.Namespace) -> str:
     """The page."""
-    about = environment.circumstances(["soundfile", "av"])
+    about = provenance.circumstances(["soundfile", "av"])
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     lines = [
         "# How damaged files end",
@@ -277,7 +276,7 @@ def main() -> int:
             else:
                 rows.append(fuzz_recordings(name, options.mutants, rng, Path(folder)))
         print(rows[-1], flush=True)
-    with atomic_files.replacing(options.output) as temporary:
+    with atomic.replacing(options.output) as temporary:
         temporary.write_text(table(rows, options), encoding="utf-8")
     return int(any(row.failures or any(row.ends[end] for end in BAD_ENDS) for row in rows))
 

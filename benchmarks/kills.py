@@ -35,11 +35,10 @@ import h5py
 import keras_tuner  # noqa: F401
 import numpy as np
 
-import atomic_files
-import backups
-import environment
-import main
-from card import ModelCard
+from speech_enhancement.cli import main
+from speech_enhancement.files import atomic, provenance
+from speech_enhancement.inference.card import ModelCard
+from speech_enhancement.training import backups
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NAME = "net"
@@ -47,7 +46,7 @@ TIME_LIMIT_S = 300.0
 POLL_S = 0.0005
 DEMO = REPOSITORY / "demo_data"
 SMALL = ("--model", "dncnn", "--hyperparameter", "filters=16", "depth=3")
-LEFT = (f"{atomic_files.PARTIAL}*", ".*.ready", "*.partial")
+LEFT = (f"{atomic.PARTIAL}*", ".*.ready", "*.partial")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +90,11 @@ def main_() -> None:
             if options.only in (None, case.name):
                 rows.append(row_of(case, folder, options.kills, random.Random(options.seed)))
                 print(json.dumps(rows[-1]), flush=True)
-    facts = environment.circumstances(("keras", "tensorflow"))
+    facts = provenance.circumstances(("keras", "tensorflow"))
     content = {"circumstances": facts, "seed": options.seed, "rows": rows}
-    with atomic_files.replacing(options.out / "KILLS.json") as temporary:
+    with atomic.replacing(options.out / "KILLS.json") as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
-    with atomic_files.replacing(options.out / "KILLS.md") as temporary:
+    with atomic.replacing(options.out / "KILLS.md") as temporary:
         temporary.write_text(markdown(rows, facts))
 
 
@@ -141,17 +140,17 @@ def cases(common: Path) -> list[Case]:
         "again": ("--overwrite",),
     }
     places = (
-        ("first backup begun", f"runs/{NAME}/backup/{atomic_files.PARTIAL}*"),
+        ("first backup begun", f"runs/{NAME}/backup/{atomic.PARTIAL}*"),
         ("first backup made", f"runs/{NAME}/backup/000000"),
         ("second backup made", f"runs/{NAME}/backup/000001"),
-        ("best network begun", f"runs/{NAME}/{atomic_files.PARTIAL}*.keras"),
+        ("best network begun", f"runs/{NAME}/{atomic.PARTIAL}*.keras"),
         ("best network kept", f"runs/{NAME}/best.keras"),
     )
     saving = (
-        ("saving begun", f"weights/{atomic_files.PARTIAL}*"),
-        ("network written", f"weights/{atomic_files.PARTIAL}*/{NAME}.keras"),
-        ("twin written", f"weights/{atomic_files.PARTIAL}*/{NAME}.onnx"),
-        ("card written", f"weights/{atomic_files.PARTIAL}*/{NAME}.json"),
+        ("saving begun", f"weights/{atomic.PARTIAL}*"),
+        ("network written", f"weights/{atomic.PARTIAL}*/{NAME}.keras"),
+        ("twin written", f"weights/{atomic.PARTIAL}*/{NAME}.onnx"),
+        ("card written", f"weights/{atomic.PARTIAL}*/{NAME}.json"),
         ("files ready", f"weights/.{NAME}.ready"),
         ("first file moved", f"weights/{NAME}.*"),
     )
@@ -162,7 +161,7 @@ def cases(common: Path) -> list[Case]:
             "saving",
             training(*stored, "--epochs", "1"),
             places=saving,
-            after=f"weights/{atomic_files.PARTIAL}*",
+            after=f"weights/{atomic.PARTIAL}*",
             **shared,
         ),
         Case(
@@ -177,7 +176,7 @@ def cases(common: Path) -> list[Case]:
             places=(
                 ("search described", "dncnn/search.json"),
                 ("first trial drawn", "dncnn/trial_0/trial.json"),
-                ("state begun", f"dncnn/{atomic_files.PARTIAL}*"),
+                ("state begun", f"dncnn/{atomic.PARTIAL}*"),
                 ("second trial drawn", "dncnn/trial_1/trial.json"),
                 ("table written", "dncnn/trials.csv"),
             ),
@@ -192,7 +191,7 @@ def cases(common: Path) -> list[Case]:
             lambda folder: False,
             lambda folder: False,
             places=(
-                ("export begun", f"export/{atomic_files.PARTIAL}*"),
+                ("export begun", f"export/{atomic.PARTIAL}*"),
                 ("first format kept", f"export/{NAME}*"),
                 ("card written", f"export/{NAME}.json"),
             ),
@@ -281,7 +280,7 @@ def row_of(case: Case, common: Path, kills: int, rng: random.Random) -> dict[str
             continue
         counts["kills"] += 1
         places[place[0]] = places.get(place[0], 0) + 1
-        time.sleep(1.1 * atomic_files.UNTOUCHED_S)
+        time.sleep(1.1 * atomic.UNTOUCHED_S)
         counts[go_on(case, folder)] += 1
         equal = same(case.result(folder), expected)
         counts["equal"] += equal

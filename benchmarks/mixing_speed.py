@@ -14,12 +14,12 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import augment
-import data_tools
-import mixing
-import sources
-from config import AudioConfig
-from features import Features
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.corpora import pools
+from speech_enhancement.mixing import augment
+from speech_enhancement.mixing import mixer as mixing
+from speech_enhancement.signal import dsp
+from speech_enhancement.signal.features import Features
 
 STAGES: tuple[tuple[Any, str], ...] = (
     (mixing.Mixer, "draw_voice"),
@@ -30,7 +30,7 @@ STAGES: tuple[tuple[Any, str], ...] = (
     (augment, "play_at"),
     (augment, "equalise"),
     (augment, "reverberate_pair"),
-    (data_tools, "active_rms"),
+    (dsp, "active_rms"),
 )
 
 
@@ -65,8 +65,8 @@ def main() -> None:
     options = parser.parse_args()
     audio = AudioConfig(16000, 512, 256, 32000, "sqrt_hann")
     voices, noises = (
-        sources.AudioPool.build(files, audio.sample_rate, options.cache_dir)
-        for files in (sources.find_voices(options.voices), sources.find_noises(options.noises))
+        pools.AudioPool.build(files, audio.sample_rate, options.cache_dir)
+        for files in (pools.find_voices(options.voices), pools.find_noises(options.noises))
     )
     mixer = mixing.Mixer(voices, noises, audio)
     mixer.batch(0, 0, 64)

@@ -25,10 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
-import data_tools
-from card import ModelCard, file_sha256
-from enhancer import Enhancer
-from features import Network
+from speech_enhancement.files import audio_io
+from speech_enhancement.inference.card import ModelCard, file_sha256
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.signal import dsp
+from speech_enhancement.signal.features import Network
 
 STREAMING = ("onnx_float32", "onnx_float16", "onnx_int8_weights")
 WINDOWS = (
@@ -124,12 +125,12 @@ def speech_windows(stem: Path) -> np.ndarray:
     card = card_of(stem)
     rate, length = card.audio.sample_rate, card.audio.frame_length
     folder = Path(__file__).resolve().parents[1] / "demo_data" / "noisy"
-    sounds = [data_tools.load_audio(path, rate)[0] for path in sorted(folder.glob("*.wav"))]
+    sounds = [audio_io.load_audio(path, rate)[0] for path in sorted(folder.glob("*.wav"))]
     sound = np.resize(np.concatenate(sounds), CALIBRATION_WINDOWS * length)
     if card.level_dbfs is not None:
-        sound *= 10 ** (card.level_dbfs / 20) / data_tools.active_rms(sound, rate)
-    windows = data_tools.frame(sound, length, length)
-    return card.features.encode(data_tools.stft(windows, card.audio))
+        sound *= 10 ** (card.level_dbfs / 20) / dsp.active_rms(sound, rate)
+    windows = dsp.frame(sound, length, length)
+    return card.features.encode(dsp.stft(windows, card.audio))
 
 
 def to_litert(stem: Path, folder: Path) -> None:

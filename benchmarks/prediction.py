@@ -34,12 +34,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-import args  # noqa: E402
-import atomic_files  # noqa: E402
-import data_tools  # noqa: E402
-import environment  # noqa: E402
 from benchmarks import network_variants  # noqa: E402
-from card import ModelCard  # noqa: E402
+from speech_enhancement.cli import args  # noqa: E402
+from speech_enhancement.files import atomic, audio_io, provenance  # noqa: E402
+from speech_enhancement.inference.card import ModelCard  # noqa: E402
+from speech_enhancement.signal import dsp  # noqa: E402
 
 RESULTS = Path(__file__).with_suffix(".json")
 PACKAGES = ("numpy", "onnxruntime", "keras", "tensorflow", "ai-edge-litert")
@@ -74,7 +73,7 @@ class Settings(argparse.Namespace):
 def speech(seconds: float, rate: int) -> np.ndarray:
     """The noisy recordings of demo_data/, one after the other, again and again."""
     files = sorted((REPOSITORY / "demo_data" / "noisy").glob("*.wav"))
-    sound = np.concatenate([data_tools.load_audio(path, rate)[0] for path in files])
+    sound = np.concatenate([audio_io.load_audio(path, rate)[0] for path in files])
     return np.resize(sound, round(seconds * rate))
 
 
@@ -106,7 +105,7 @@ def reference_speed(stem: Path, threads: int, seconds: float) -> dict[str, float
     audio = ModelCard.load(stem.with_suffix(".json")).audio
     model = keras.saving.load_model(stem.with_suffix(".keras"), compile=False)
     sound = speech(seconds, audio.sample_rate)
-    windows = data_tools.frame(sound, audio.frame_length, audio.frame_length)
+    windows = dsp.frame(sound, audio.frame_length, audio.frame_length)
 
     def denoise() -> None:
         for window in windows:
@@ -122,7 +121,7 @@ def reference_speed(stem: Path, threads: int, seconds: float) -> dict[str, float
 
 def our_speed(stem: Path, runtime: str, threads: int, seconds: float) -> dict[str, float]:
     """`Enhancer.enhance` on the same recording, overlap and all."""
-    from enhancer import Enhancer
+    from speech_enhancement.inference.enhancer import Enhancer
 
     enhancer = Enhancer.load(stem, runtime, threads)
     rate = enhancer.card.audio.sample_rate
@@ -134,8 +133,8 @@ def variant_speed(
     name: str, stem: Path, folder: Path, threads: int, seconds: float
 ) -> dict[str, Any]:
     """Speed of a variant of a network, and how near its sound comes to that of the shipped one."""
-    import metrics
-    from enhancer import Enhancer
+    from speech_enhancement.inference.enhancer import Enhancer
+    from speech_enhancement.scoring import metrics
 
     rate = ModelCard.load(stem.with_suffix(".json")).audio.sample_rate
     sound = speech(seconds, rate)
@@ -193,7 +192,7 @@ def measure_threads(settings: Settings) -> dict[str, Any]:
     """Windows of a second, through the reference's method and through ours."""
     results: dict[str, Any] = {}
     for threads in THREADS:
-        reference = args.REPOSITORY / "weights" / REFERENCE
+        reference = REPOSITORY / "weights" / REFERENCE
         if reference.with_suffix(".keras").exists():
             speed = apart(reference_speed, reference, threads, settings.speed_s / 2)
             results.setdefault("reference", {}).setdefault("keras", {})[str(threads)] = speed
@@ -298,7 +297,7 @@ def parts(text: str) -> list[str]:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    weights = args.REPOSITORY / "weights"
+    weights = REPOSITORY / "weights"
     default = weights / args.parse([]).name_model
     shipped = sorted(path.with_suffix("") for path in weights.glob("*.onnx"))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -334,14 +333,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             load = os.getloadavg()[0]
             figures = PARTS[part](settings_of(options, Path(folder)))
-        about = environment.circumstances(PACKAGES)
+        about = provenance.circumstances(PACKAGES)
         about |= {
             "command": f"python benchmarks/prediction.py --only {part}",
             "load_before": round(load, 2),
         }
         results = json.loads(options.results.read_text()) if options.results.exists() else {}
         results[part] = {"about": about, "figures": figures}
-        with atomic_files.replacing(options.results) as temporary:
+        with atomic.replacing(options.results) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n")
         print(part, json.dumps(figures, indent=1)[:4000])
 

@@ -16,11 +16,11 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-import environment  # noqa: E402
-import export_report  # noqa: E402
-from atomic_files import replacing  # noqa: E402
 from benchmarks.readme_parts import with_part  # noqa: E402
-from export_report import ExportRow  # noqa: E402
+from speech_enhancement.export import report  # noqa: E402
+from speech_enhancement.export.report import ExportRow  # noqa: E402
+from speech_enhancement.files import provenance  # noqa: E402
+from speech_enhancement.files.atomic import replacing  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "EXPORTS.json"
 README = REPOSITORY / "README.md"
@@ -41,14 +41,14 @@ def main(argv: list[str] | None = None) -> None:
 
 def published(summary: dict[str, Any]) -> dict[str, Any]:
     """A report whose command others can repeat."""
-    command = environment.shareable_command(summary["about"]["command"])
+    command = provenance.shareable_command(summary["about"]["command"])
     return summary | {"about": summary["about"] | {"command": command}}
 
 
 def readme_table(results: dict[str, Any]) -> str:
     """What was measured, where, and a row for each network and format."""
     facts = results["about"]
-    table = export_report.table([ExportRow(**row) for row in results["rows"]])
+    table = report.table([ExportRow(**row) for row in results["rows"]])
     return f"{facts['date']}, {facts['machine']}; `{facts['command']}`:\n\n{table}"
 
 

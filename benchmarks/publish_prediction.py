@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from atomic_files import replacing  # noqa: E402
 from benchmarks.prediction import RESULTS, THREADS, WINDOW_S  # noqa: E402
 from benchmarks.readme_parts import with_part  # noqa: E402
-from data_display import save_figure  # noqa: E402
-from report import table  # noqa: E402
+from speech_enhancement.files.atomic import replacing  # noqa: E402
+from speech_enhancement.inference.pictures import save_figure  # noqa: E402
+from speech_enhancement.scoring.report import table  # noqa: E402
 
 README = REPOSITORY / "README.md"
 PICTURE = REPOSITORY / "docs" / "prediction_memory.png"

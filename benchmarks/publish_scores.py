@@ -16,12 +16,12 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-import environment  # noqa: E402
-import report  # noqa: E402
-from atomic_files import replacing  # noqa: E402
 from benchmarks.readme_parts import with_part  # noqa: E402
-from card import ModelCard  # noqa: E402
-from score_summary import COLUMNS  # noqa: E402
+from speech_enhancement.files import provenance  # noqa: E402
+from speech_enhancement.files.atomic import replacing  # noqa: E402
+from speech_enhancement.inference.card import ModelCard  # noqa: E402
+from speech_enhancement.scoring import report  # noqa: E402
+from speech_enhancement.scoring.summary import COLUMNS  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "RESULTS.json"
 README = REPOSITORY / "README.md"
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def published(summary: dict[str, Any]) -> dict[str, Any]:
     """A summary whose command others can repeat: folders by their own names only."""
-    command = environment.shareable_command(summary["about"]["command"])
+    command = provenance.shareable_command(summary["about"]["command"])
     return summary | {"about": summary["about"] | {"command": command}}
 
 

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-import data_tools
-from errors import UserError
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import audio_io
+from speech_enhancement.signal import dsp
 
 SEED = 2024
 # Noises are drawn at this rate and resampled, so that none aliases in a file of a lower rate.
@@ -186,7 +187,7 @@ def make_noise(name: str, seconds: float, sample_rate: int, seed: int) -> np.nda
     rng = np.random.default_rng([SEED, seed, list(NOISES).index(name)])
     waveform = NOISES[name](round(seconds * SYNTHESIS_RATE), rng)
     return _at_level(
-        data_tools.resample(waveform.astype(np.float32), SYNTHESIS_RATE, sample_rate), sample_rate
+        dsp.resample(waveform.astype(np.float32), SYNTHESIS_RATE, sample_rate), sample_rate
     )
 
 
@@ -214,7 +215,7 @@ def make_voice(speaker: str, text: str, sample_rate: int) -> np.ndarray:
             "espeak-ng": ["-v", voice, "-s", "150", "-w", str(path), text],
         }[program]
         subprocess.run([program, *options], check=True, capture_output=True)
-        waveform, _ = data_tools.load_audio(path, sample_rate)
+        waveform, _ = audio_io.load_audio(path, sample_rate)
     loud = np.flatnonzero(np.abs(waveform) > 1e-3 * np.abs(waveform).max())
     lead = round(LEAD_S * sample_rate)
     return _at_level(np.pad(waveform[loud[0] : loud[-1] + 1], lead), sample_rate)
@@ -225,11 +226,11 @@ def make_pair(pair: Pair, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rate = pair.sample_rate
     clean = make_voice(pair.speaker, pair.text, rate)
     noise = make_noise(pair.noise, len(clean) / rate, rate, seed)[: len(clean)]
-    levels = data_tools.active_rms(clean, rate), data_tools.active_rms(noise, rate)
+    levels = dsp.active_rms(clean, rate), dsp.active_rms(noise, rate)
     if pair.stereo:
         clean = np.stack([clean, 0.7 * _delayed(clean, 0.0004, rate)], axis=-1)
         noise = np.stack([0.7 * _delayed(noise, 0.0002, rate), noise], axis=-1)
-    noisy, _ = data_tools.mix_at_snr(clean, noise, pair.snr_db, *levels)
+    noisy, _ = dsp.mix_at_snr(clean, noise, pair.snr_db, *levels)
     return noisy, clean
 
 
@@ -239,17 +240,17 @@ def make_all(folder: Path) -> None:
         noisy, clean = make_pair(pair, seed)
         for kind, waveform in (("noisy", noisy), ("clean", clean)):
             path = folder / kind / f"{pair.noise}.wav"
-            data_tools.save_audio(path, waveform, pair.sample_rate, subtype="PCM_16")
+            audio_io.save_audio(path, waveform, pair.sample_rate, subtype="PCM_16")
     for name, (speaker, *sentences) in VOICES.items():
         for number, text in enumerate(sentences, start=1):
             path = folder / "voices" / name / f"{name}_{number}.flac"
-            data_tools.save_audio(path, make_voice(speaker, text, VOICE_RATE), VOICE_RATE)
+            audio_io.save_audio(path, make_voice(speaker, text, VOICE_RATE), VOICE_RATE)
     for name in NOISES:
         for number in range(1, NOISES_PER_CLASS + 1):
             path = folder / "noises" / name / f"{name}_{number}.flac"
             # A network trained on these must not have heard the noises of the pairs.
             noise = make_noise(name, NOISE_S, VOICE_RATE, seed=len(PAIRS) + number)
-            data_tools.save_audio(path, noise, VOICE_RATE)
+            audio_io.save_audio(path, noise, VOICE_RATE)
 
 
 def _time(n: int) -> np.ndarray:
@@ -264,7 +265,7 @@ def _unit(waveform: np.ndarray) -> np.ndarray:
 
 def _at_level(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """The waveform at `LEVEL_DBFS`."""
-    gain = data_tools.db_to_amplitude(LEVEL_DBFS) / data_tools.active_rms(waveform, sample_rate)
+    gain = dsp.db_to_amplitude(LEVEL_DBFS) / dsp.active_rms(waveform, sample_rate)
     return (gain * waveform).astype(np.float32)
 
 

@@ -11,8 +11,8 @@ import hypothesis
 import numpy as np
 import pytest
 
-import data_tools
-import main
+from speech_enhancement.cli import main
+from speech_enhancement.files import audio_io
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -50,7 +50,7 @@ def speech(demo_data: Path) -> Callable[[int, float], np.ndarray]:
     """A function (sample rate in Hz, seconds) -> clean speech at -25 dBFS, repeated if need be."""
 
     def load(sample_rate: int, seconds: float) -> np.ndarray:
-        waveform, _ = data_tools.load_audio(demo_data / "clean" / "hum.wav", sample_rate)
+        waveform, _ = audio_io.load_audio(demo_data / "clean" / "hum.wav", sample_rate)
         loud = np.flatnonzero(np.abs(waveform) > 1e-3)
         return np.resize(waveform[loud[0] : loud[-1]], round(seconds * sample_rate))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-import data_tools
-from config import AudioConfig
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.signal import dsp
 
 AUDIO = AudioConfig(sample_rate=8000, n_fft=63, hop_length_fft=16, frame_length=512)
 
@@ -23,7 +23,7 @@ def save(folder: Path, audio: AudioConfig = AUDIO, n_train: int = 8, n_validatio
     folder.mkdir(parents=True, exist_ok=True)
     for name, waveforms in (("noisy_voice", noisy), ("voice", clean)):
         np.save(folder / f"{name}_timeserie.npy", waveforms)
-        decibels = data_tools.spectrogram_to_db(data_tools.stft(waveforms, audio))
+        decibels = dsp.spectrogram_to_db(dsp.stft(waveforms, audio))
         np.save(folder / f"{name}_amp_db.npy", decibels)
     manifest = {
         "audio": audio.to_dict(),

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from card import ModelCard, file_sha256
-from config import AudioConfig
-from features import Features
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.inference.card import ModelCard, file_sha256
+from speech_enhancement.signal.features import Features
 
 WINDOW_AUDIO = AudioConfig()
 STREAM_AUDIO = AudioConfig(16000, 512, 256, 32000, "sqrt_hann")

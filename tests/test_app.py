@@ -22,14 +22,14 @@ import soundfile
 from small_networks import save_gain, save_gate
 from small_videos import write_sound
 
-import web_denoiser
-import web_server
-from denoise_file import denoise_file
-from enhancer import Enhancer
-from errors import UserError
-from web_denoiser import WebDenoiser
-from web_guard import Guard
-from web_quota import Quota
+from speech_enhancement.errors import UserError
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.prediction.one_file import denoise_file
+from speech_enhancement.web import denoiser as web_denoiser
+from speech_enhancement.web import server
+from speech_enhancement.web.denoiser import WebDenoiser
+from speech_enhancement.web.guard import Guard
+from speech_enhancement.web.quota import Quota
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOISY = REPOSITORY / "demo_data" / "noisy" / "alarm.wav"
@@ -80,7 +80,7 @@ def test_what_browsers_cannot_play_comes_back_as_wav(denoiser, tmp_path):
 def test_a_recording_that_is_too_long_is_refused(denoiser, tmp_path, monkeypatch, claims):
     soundfile.write(tmp_path / "long.flac", np.zeros(31 * 8000), 8000)
     if not claims:
-        monkeypatch.setattr("web_denoiser.Recording", HeaderlessRecording)
+        monkeypatch.setattr("speech_enhancement.web.denoiser.Recording", HeaderlessRecording)
     with pytest.raises(UserError, match=r"long\.flac lasts more than 0\.5 minutes"):
         denoiser.denoise(tmp_path / "long.flac", "gate", 1.0, tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.is_dir() and path.name[:3] == "tmp"]
@@ -212,7 +212,7 @@ def test_the_guard_knows_its_own_page(headers, path, status):
 def test_a_page_for_a_network_has_names(host, status, monkeypatch):
     """A site whose name points here (DNS rebinding) has none of them, and never a number."""
     monkeypatch.setattr(socket, "gethostname", lambda: "My-Server")
-    guard = web_server.Listening("0.0.0.0", allowed_hosts=["studio.example"]).guard()
+    guard = server.Listening("0.0.0.0", allowed_hosts=["studio.example"]).guard()
     assert guarded({"host": host}, **guard)["status"] == status
 
 
@@ -278,7 +278,7 @@ def note(event, arguments):
         print("NETWORK", event, *arguments, file=sys.stderr, flush=True)
 
 sys.addaudithook(note)
-import main
+from speech_enhancement.cli import main
 sys.exit(main.main(sys.argv[1:]))
 """
 
@@ -377,7 +377,7 @@ def test_no_file_of_the_repository_can_be_read(address, path):
 def test_nothing_is_fetched_for_a_visitor(address, tmp_path, monkeypatch):
     for name in ("GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE"):
         monkeypatch.setenv(name, "")
-    web_server.import_gradio(str(tmp_path))
+    server.import_gradio(str(tmp_path))
     from gradio import processing_utils
 
     with pytest.raises(ValueError, match="takes files, no addresses"):

@@ -9,14 +9,14 @@ import time
 import pytest
 from conftest import REPOSITORY
 
-import atomic_files
-import network_files
-from errors import UserError
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import atomic
+from speech_enhancement.inference import network_files
 
 WRITE = """
 import pathlib, sys
 sys.path.insert(0, ".")
-import atomic_files
+from speech_enhancement.files import atomic as atomic_files
 folder = pathlib.Path(sys.argv[1])
 with atomic_files.replacing(folder / "a.wav"), atomic_files.partial_folder(folder):
     print("writing", flush=True)
@@ -41,12 +41,12 @@ def test_what_a_killed_process_left_is_cleared_and_what_a_living_one_writes_is_n
         partial = sorted(tmp_path.iterdir())
         assert len(partial) == 2
         make_old(partial)
-        atomic_files.remove_partial_files(tmp_path)
+        atomic.remove_partial_files(tmp_path)
         assert sorted(tmp_path.iterdir()) == partial
         process.kill()
-    atomic_files.remove_partial_files(tmp_path, untouched_s=1e12)
+    atomic.remove_partial_files(tmp_path, untouched_s=1e12)
     assert sorted(tmp_path.iterdir()) == partial
-    with atomic_files.replacing(tmp_path / "b.wav") as temporary:
+    with atomic.replacing(tmp_path / "b.wav") as temporary:
         temporary.write_bytes(b"whole")
     assert [path.name for path in tmp_path.iterdir()] == ["b.wav"]
 
@@ -56,7 +56,7 @@ def test_what_others_call_partial_is_left(tmp_path):
     for name in names:
         (tmp_path / name).touch()
     make_old(tmp_path.iterdir())
-    atomic_files.remove_partial_files(tmp_path)
+    atomic.remove_partial_files(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
@@ -65,14 +65,14 @@ def test_a_file_is_not_swept_before_it_is_locked(tmp_path):
 
     def sweep():
         while time.monotonic() < end:
-            atomic_files.remove_partial_files(tmp_path, untouched_s=-1.0)
+            atomic.remove_partial_files(tmp_path, untouched_s=-1.0)
 
     sweeper = threading.Thread(target=sweep)
     sweeper.start()
     while time.monotonic() < end:
-        with atomic_files.replacing(tmp_path / "a") as temporary:
+        with atomic.replacing(tmp_path / "a") as temporary:
             assert temporary.exists()
-        with atomic_files.partial_folder(tmp_path) as folder:
+        with atomic.partial_folder(tmp_path) as folder:
             assert folder.is_dir()
     sweeper.join()
 

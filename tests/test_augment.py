@@ -4,11 +4,10 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import augment
-import data_tools
-import reverberation
-import synthetic_noise
-from errors import UserError
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import audio_io
+from speech_enhancement.mixing import augment, reverberation, synthetic_noise
+from speech_enhancement.signal import dsp
 
 RATE = 16000
 DEGRADATIONS = {
@@ -115,7 +114,7 @@ def test_artificial_noise_has_the_wanted_level(snr_db):
     noisy = augment.add_artificial_noise(
         clean, RATE, np.random.default_rng(0), snr_db=(snr_db, snr_db)
     )
-    level = data_tools.active_rms(clean, RATE)
+    level = dsp.active_rms(clean, RATE)
     noise = np.sqrt(np.mean(np.square(noisy - clean, dtype=np.float64)))
     assert 20 * np.log10(level / noise) == pytest.approx(snr_db, abs=0.05)
 
@@ -150,7 +149,7 @@ def test_reverberation_target_is_aligned_and_equal_until_the_late_part():
 def test_measured_rooms_are_read_from_a_folder(tmp_path):
     response = np.zeros(2000, np.float32)
     response[100], response[900] = 0.5, 0.2
-    data_tools.save_audio(tmp_path / "room.wav", response, RATE)
+    audio_io.save_audio(tmp_path / "room.wav", response, RATE)
     (room,) = reverberation.load_bank(tmp_path, RATE)
     assert room.full[0] == pytest.approx(1.0, abs=1e-3)
     assert room.full[800] == pytest.approx(0.4, abs=1e-3)

@@ -2,7 +2,7 @@
 
 import json
 
-import backups
+from speech_enhancement.training import backups
 
 
 def save(folder, epoch):

@@ -26,16 +26,14 @@ import pytest
 import small_networks
 import soundfile
 
-import audio_files
-import data_tools
-import main
-import sound_files
-import sources
-import web_denoiser
-import web_server
-from atomic_files import PARTIAL
 from benchmarks import fuzz
-from errors import UserError
+from speech_enhancement.cli import main
+from speech_enhancement.corpora import pools
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import audio_files, audio_io, headers
+from speech_enhancement.files.atomic import PARTIAL
+from speech_enhancement.web import denoiser as web_denoiser
+from speech_enhancement.web import server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RATE = 8000
@@ -521,7 +519,7 @@ def test_what_the_system_refuses_is_one_sentence(run_main, monkeypatch):
     def refused(options):
         raise PermissionError(errno.EACCES, "Permission denied", "/root/x")
 
-    monkeypatch.setattr("registry.resolve", lambda *_: refused)
+    monkeypatch.setattr("speech_enhancement.registry.resolve", lambda *_: refused)
     outcome = run_main()
     assert (outcome.code, outcome.err) == (1, "error: /root/x: Permission denied\n")
 
@@ -832,7 +830,7 @@ def test_a_picture_that_fails_costs_the_picture(
     def fail(*_):
         raise RuntimeError("no fonts")
 
-    monkeypatch.setattr("data_display.recording_figure", fail)
+    monkeypatch.setattr("speech_enhancement.inference.pictures.recording_figure", fail)
     outcome = predict(run_main, weights, tmp_path, recording, "--plot")
     assert outcome.code == 0
     assert outcome.err.endswith(f"{recording.name}: there is no picture: RuntimeError: no fonts\n")
@@ -882,12 +880,12 @@ def unfinished(container):
 def test_sound_without_sizes_is_read_to_the_end_of_the_file(container, weights, tmp_path, run_main):
     source = tmp_path / f"died.{container.lower()}"
     source.write_bytes(unfinished(container))
-    sound, _ = data_tools.load_audio(source)
+    sound, _ = audio_io.load_audio(source)
     np.testing.assert_allclose(sound, np.tile(TONE, 9), atol=2.0**-15)
     outcome = predict(run_main, weights, tmp_path, source)
     assert outcome.code == 0, outcome.err
     if container not in ("AIFF", "W64"):  # libsndfile does it by itself
-        assert outcome.err == f"note: {source}: {sound_files.UNFINISHED}\n"
+        assert outcome.err == f"note: {source}: {headers.UNFINISHED}\n"
     assert soundfile.info(tmp_path / "out" / source.name).frames == 9 * len(TONE)
 
 
@@ -898,12 +896,12 @@ def test_sound_without_sizes_comes_through_a_pipe(weights):
         command, input=unfinished("WAV"), capture_output=True, timeout=60, check=True
     )
     assert soundfile.info(io.BytesIO(process.stdout)).frames == 9 * len(TONE)
-    assert process.stderr.decode() == f"note: standard input: {sound_files.UNFINISHED}\n"
+    assert process.stderr.decode() == f"note: standard input: {headers.UNFINISHED}\n"
 
 
 def test_a_stream_that_breaks_off_is_read_as_far_as_it_goes(tmp_path):
     (tmp_path / "a.flac").write_bytes(unfinished("FLAC")[:-5000])
-    sound, _ = data_tools.load_audio(tmp_path / "a.flac")
+    sound, _ = audio_io.load_audio(tmp_path / "a.flac")
     assert 4 * len(TONE) < len(sound) < 9 * len(TONE)
     np.testing.assert_allclose(sound, np.tile(TONE, 9)[: len(sound)], atol=2.0**-15)
 
@@ -912,14 +910,14 @@ def test_an_ogg_without_its_last_page_is_read_as_far_as_it_goes(tmp_path):
     noise = np.random.default_rng(0).uniform(-0.2, 0.2, 20 * RATE).astype(np.float32)
     data = encoded(noise, subtype="VORBIS", container="OGG")
     (tmp_path / "a.ogg").write_bytes(data[: data.rindex(b"OggS")])
-    sound, _ = data_tools.load_audio(tmp_path / "a.ogg")
+    sound, _ = audio_io.load_audio(tmp_path / "a.ogg")
     assert 10 * RATE < len(sound) < len(noise)
 
 
 def test_a_wav_that_is_empty_and_has_a_chunk_behind_stays_empty(tmp_path):
     (tmp_path / "a.wav").write_bytes(encoded(TONE[:0]) + chunk(b"note", b"nothing was recorded"))
     with pytest.raises(UserError, match="No samples"):
-        data_tools.load_audio(tmp_path / "a.wav")
+        audio_io.load_audio(tmp_path / "a.wav")
 
 
 # Kind: a header that is believed, and costs memory or time out of all proportion to the file.
@@ -927,11 +925,11 @@ def test_a_wav_that_is_empty_and_has_a_chunk_behind_stays_empty(tmp_path):
 def test_no_door_believes_a_header_of_such_values(fields, tmp_path):
     path = tmp_path / "a.wav"
     path.write_bytes(riff(**fields))
-    for read in (data_tools.load_audio, sound_files.read_header, audio_files.Recording):
+    for read in (audio_io.load_audio, headers.read_header, audio_files.Recording):
         with pytest.raises(UserError, match="must be 1"):
             read(path)
     with pytest.raises(UserError, match="must be 1"):
-        list(data_tools.stream_audio(path, 16000))
+        list(audio_io.stream_audio(path, 16000))
 
 
 def test_one_bad_recording_is_left_out_of_training_data_and_named(tmp_path, run_main):
@@ -1016,8 +1014,8 @@ def test_a_decoder_that_crashes_costs_data_creation_its_recording(tmp_path, monk
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for name, container in (("a.wav", "WAV"), ("crash.mp3", "MP3"), ("z.mp3", "MP3")):
         (tmp_path / name).write_bytes(encoded(subtype=None, container=container))
-    files = sources.find_voices(tmp_path)
-    pool = sources.AudioPool.build(files, 8000, tmp_path / "cache", progress=False)
+    files = pools.find_voices(tmp_path)
+    pool = pools.AudioPool.build(files, 8000, tmp_path / "cache", progress=False)
     assert [recording.path.name for recording in pool.recordings] == ["a.wav", "z.mp3"]
     assert pool.bad == [
         (
@@ -1064,12 +1062,12 @@ def test_a_decoder_that_crashes_does_not_end_the_server(weights, tmp_path, monke
 # Kind: what a killed server leaves of its visitors.
 def test_a_server_clears_what_a_killed_one_left(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    dead, alive = (tmp_path / f"{web_server.FOLDER_PREFIX}{k}" for k in ("dead", "alive"))
+    dead, alive = (tmp_path / f"{server.FOLDER_PREFIX}{k}" for k in ("dead", "alive"))
     for folder in (dead, alive):
         folder.mkdir()
         (folder / "a.wav").write_bytes(encoded())
-    with web_server.locked(alive):
-        web_server.remove_remains()
+    with server.locked(alive):
+        server.remove_remains()
         assert [p.name for p in tmp_path.iterdir()] == [alive.name]
 
 

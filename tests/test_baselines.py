@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import baselines
-import metrics
-import peers
-import registry
-from errors import UserError
+from speech_enhancement import registry
+from speech_enhancement.errors import UserError
+from speech_enhancement.scoring import baselines, metrics, peers
 
 RATE = 16000
 SYSTEMS = sorted(registry.SYSTEMS)

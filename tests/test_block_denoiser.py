@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-import block_denoiser
-from block_denoiser import BlockDenoiser
-from block_processing import GainLimits
-from config import AudioConfig
-from enhancer import Enhancer
-from errors import UsageError
-from features import Features
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.errors import UsageError
+from speech_enhancement.inference import block_denoiser
+from speech_enhancement.inference.block_denoiser import BlockDenoiser
+from speech_enhancement.inference.blocks import GainLimits
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.signal.features import Features
 
 AUDIO = AudioConfig(16000, 512, 256, 32000, "sqrt_hann")
 

@@ -2,11 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-import backups
-import callbacks
-import run_description
-from errors import UsageError
-from modes import training
+from speech_enhancement.cli.modes import training
+from speech_enhancement.errors import UsageError
+from speech_enhancement.training import backups, callbacks, run_description
 
 
 def test_epochs_that_will_be_trained_again_leave_the_log(tmp_path):

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from card import ModelCard, file_sha256
-from config import AudioConfig
-from errors import UserError
-from features import Features
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.errors import UserError
+from speech_enhancement.inference.card import ModelCard, file_sha256
+from speech_enhancement.signal.features import Features
 
 CARD = ModelCard(
     model="unet",

@@ -1,12 +1,14 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-import args
-import registry
+from speech_enhancement import registry
+from speech_enhancement.cli import args
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = (
     "numpy",
     "scipy",
@@ -20,21 +22,23 @@ HEAVY = (
 
 
 def test_a_missing_package_is_told_in_a_sentence(monkeypatch, run_main):
-    monkeypatch.setitem(sys.modules, "modes.prediction", None)
+    monkeypatch.setitem(sys.modules, "speech_enhancement.cli.modes.prediction", None)
     outcome = run_main("a.wav")
     assert outcome.code == 1
-    assert outcome.err.startswith("error: Python has no package modes.prediction: pip install")
+    assert outcome.err.startswith(
+        "error: Python has no package speech_enhancement.cli.modes.prediction: pip install"
+    )
 
 
 def test_help_imports_nothing_heavy():
     program = (
-        "import sys, main\n"
+        "import sys\nfrom speech_enhancement.cli import main\n"
         "try: main.main(['--help'])\n"
         "except SystemExit: print('IMPORTED', *sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=args.REPOSITORY,
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=True,
@@ -197,13 +201,13 @@ def test_inputs_and_options_come_in_any_order():
 
 def test_defaults_do_not_depend_on_the_current_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert args.parse([]).weights_folder == args.REPOSITORY / "weights"
+    assert args.parse([]).weights_folder == REPOSITORY / "weights"
 
 
 def test_a_process_ends_with_the_code_and_no_traceback():
     done = subprocess.run(
         [sys.executable, "main.py", "--mode", "sing"],
-        cwd=args.REPOSITORY,
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
@@ -227,6 +231,6 @@ def test_every_registered_name_leads_to_a_module_and_an_attribute():
     assert len(targets) >= len(registry.MODES) + len(registry.MODELS) + len(registry.LOSSES)
     for target in targets:
         module, attribute = target.split(":")
-        path = args.REPOSITORY / f"{module.replace('.', '/')}.py"
+        path = REPOSITORY / f"speech_enhancement{module.replace('.', '/')}.py"
         assert path.is_file(), f"{target} names no file"
         assert attribute in path.read_text()

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config import AudioConfig
-from errors import UsageError
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.errors import UsageError
 
 
 def test_the_default_spectrogram_is_128_by_128():

@@ -11,7 +11,8 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 BUILD = """
-import numpy as np, keras_tuner, registry
+import numpy as np, keras_tuner
+from speech_enhancement import registry
 gains = registry.resolve(registry.MODELS, "model", "gains")
 model = gains(loss="charbonnier").build(keras_tuner.HyperParameters())
 windows = np.ones((2, 128, 128, 1), np.float32)
@@ -23,9 +24,9 @@ print(model.train_on_batch(windows, windows)[0])
 def changed(tmp_path_factory):
     """A copy of the project with every change of CONTRIBUTING.md."""
     copy = tmp_path_factory.mktemp("project")
-    for path in [*REPOSITORY.glob("*.py"), *REPOSITORY.glob("modes/*.py")]:
+    for path in [REPOSITORY / "main.py", *REPOSITORY.glob("speech_enhancement/**/*.py")]:
         target = copy / path.relative_to(REPOSITORY)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     for diff in re.findall(
         r"```diff\n(.*?)```", (REPOSITORY / "CONTRIBUTING.md").read_text(), re.DOTALL

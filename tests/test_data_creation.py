@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 import soundfile
 
-import data_tools
-import main
-import report
-import window_creation
-import window_store
-from config import AudioConfig
-from errors import table_text
-from sources import Recording
+from speech_enhancement.cli import main
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.corpora.pools import Recording
+from speech_enhancement.datasets import creation, store
+from speech_enhancement.errors import table_text
+from speech_enhancement.files import audio_io
+from speech_enhancement.scoring import report
+from speech_enhancement.signal import dsp
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RATE = 8000
@@ -124,7 +124,7 @@ def test_no_spreadsheet_runs_what_a_name_says(text):
     assert table_text(text) == f"'{text}"
     assert table_text(f"a{text}") == f"a{text}"
     pool = SimpleNamespace(recordings=[Recording(Path(text), text, 1, 0.1, 0)])
-    ((_, _, group, path, *_),) = window_creation._rows_of("voice", pool)
+    ((_, _, group, path, *_),) = creation._rows_of("voice", pool)
     assert group == path == f"'{text}"
     row = {"file": text, "system": text, "class": text, "scores": {}}
     assert report.scores_csv([row]).splitlines()[1].count("'") == 3
@@ -152,15 +152,15 @@ def test_the_noisy_voice_is_voice_and_noise_and_never_clips(made):
 
 def test_the_spectrograms_are_those_of_the_time_series(made):
     for sound in SOUNDS:
-        spectrogram = data_tools.stft(made[f"{sound}_timeserie"], AudioConfig())
-        expected = data_tools.spectrogram_to_db(spectrogram)
+        spectrogram = dsp.stft(made[f"{sound}_timeserie"], AudioConfig())
+        expected = dsp.spectrogram_to_db(spectrogram)
         audible = expected > -40.0  # where rounding is far below
         np.testing.assert_allclose(made[f"{sound}_amp_db"][audible], expected[audible], atol=0.01)
         assert made[f"{sound}_amp_db"].min() >= -60.001
 
 
 def level_db(waveform):
-    return 20.0 * np.log10(data_tools.active_rms(waveform, RATE))
+    return 20.0 * np.log10(dsp.active_rms(waveform, RATE))
 
 
 def test_levels_are_as_the_manifest_says(made):
@@ -176,7 +176,7 @@ def test_levels_are_as_the_manifest_says(made):
 
 def test_windows_are_where_the_manifest_says(made):
     row, voice = made.windows[0], made["voice_timeserie"][0]
-    source, _ = data_tools.load_audio(made.sources["voice"][row["voice"]]["path"])
+    source, _ = audio_io.load_audio(made.sources["voice"][row["voice"]]["path"])
     start = row["voice_start"]
     np.testing.assert_allclose(voice, source[start : start + 8064] * row["voice_gain"], atol=1e-4)
 
@@ -229,7 +229,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(corpus, tmp_path):
     process = subprocess.Popen(
         [sys.executable, REPOSITORY / "main.py", *arguments], stderr=subprocess.DEVNULL
     )
-    journal = tmp_path / "killed/spectrogram" / window_store.JOURNAL
+    journal = tmp_path / "killed/spectrogram" / store.JOURNAL
     while not journal.is_file() or journal.read_text().count("\n") < 3:
         assert process.poll() is None
         time.sleep(0.002)
@@ -260,7 +260,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(corpus, tmp_path):
 
 
 def test_two_processes_do_not_write_one_data_set(corpus, tmp_path, run_main):
-    journal = tmp_path / "spectrogram" / window_store.JOURNAL
+    journal = tmp_path / "spectrogram" / store.JOURNAL
     journal.parent.mkdir()
     with journal.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -277,10 +277,10 @@ def test_data_sets_that_share_a_folder_of_waveforms_do_not_mix(corpus, tmp_path,
     assert refused.code == 1
     assert f"{tmp_path / 'time_serie'} holds another data set" in refused.err
     for path in (tmp_path / "time_serie").iterdir():  # as an interrupted run leaves them
-        path.rename(path.with_name(f"{path.name}{window_store.PARTIAL}"))
+        path.rename(path.with_name(f"{path.name}{store.PARTIAL}"))
     assert f"{tmp_path / 'time_serie'} holds another" in run_main(*other).err
     for path in (tmp_path / "time_serie").iterdir():
-        path.rename(path.with_name(path.name.removesuffix(window_store.PARTIAL)))
+        path.rename(path.with_name(path.name.removesuffix(store.PARTIAL)))
     descriptor = os.open(tmp_path / "time_serie", os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     refused = run_main(*other, "--overwrite")
@@ -292,14 +292,14 @@ def test_data_sets_that_share_a_folder_of_waveforms_do_not_mix(corpus, tmp_path,
 def test_files_are_not_reserved_by_appending(tmp_path, monkeypatch):
     """Some network file systems reserve nothing in files that are open for appending."""
     flags = []
-    reserve = window_store.reserve
+    reserve = store.reserve
 
     def noted(file, size):
         flags.append(fcntl.fcntl(file, fcntl.F_GETFL))
         reserve(file, size)
 
-    monkeypatch.setattr(window_store, "reserve", noted)
-    array = window_store.ArrayFile(tmp_path / "a.npy", "float32", (3, 4))
+    monkeypatch.setattr(store, "reserve", noted)
+    array = store.ArrayFile(tmp_path / "a.npy", "float32", (3, 4))
     array.allocate()
     array.publish()
     assert not flags[0] & os.O_APPEND
@@ -496,7 +496,7 @@ def test_five_seconds_at_16_khz_with_phases(corpus, tmp_path, rng):
         decibels, phasors = made[f"{sound}_amp_db"], made[f"{sound}_pha_db"]
         assert phasors.dtype == np.complex64 and phasors.shape == decibels.shape
         np.testing.assert_allclose(np.abs(phasors), 1.0, atol=1e-5)
-        rebuilt = data_tools.istft(data_tools.db_to_amplitude(decibels) * phasors, audio, 80000)
+        rebuilt = dsp.istft(dsp.db_to_amplitude(decibels) * phasors, audio, 80000)
         np.testing.assert_allclose(rebuilt, made[f"{sound}_timeserie"], atol=2e-3)
 
 
@@ -534,7 +534,7 @@ def test_recorded_pairs_take_the_place_of_mixing(pairs, run_main):
     row = made.windows[0]
     for kind, name in (("clean", "voice"), ("noisy", "noisy_voice")):
         held = made.sources[kind][row["voice" if kind == "clean" else "noise"]]
-        source, _ = data_tools.load_audio(held["path"])
+        source, _ = audio_io.load_audio(held["path"])
         expected = np.resize(source[row["voice_start"] :], 8064)
         whole = min(len(source) - row["voice_start"] - 400, 8064)
         np.testing.assert_allclose(

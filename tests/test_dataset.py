@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import small_dataset
 
-import dataset
-import training_data
-from errors import UsageError
-from features import Features
+from speech_enhancement.cli import training_data
+from speech_enhancement.datasets import stored
+from speech_enhancement.errors import UsageError
+from speech_enhancement.signal.features import Features
 
 FEATURES = Features()
 
@@ -20,14 +20,14 @@ def folder(tmp_path):
 
 
 def test_batches_cover_the_split_once(folder):
-    windows = dataset.StoredWindows(folder, "train", FEATURES, batch_size=3, shuffle_seed=1)
+    windows = stored.StoredWindows(folder, "train", FEATURES, batch_size=3, shuffle_seed=1)
     batches = [windows[index] for index in range(len(windows))]
     assert [len(x) for x, _ in batches] == [3, 3, 2]
     assert sorted(windows.order) == list(range(8))
 
 
 def test_epochs_differ_and_repeat(folder):
-    windows = dataset.StoredWindows(folder, "train", FEATURES, batch_size=8, shuffle_seed=1)
+    windows = stored.StoredWindows(folder, "train", FEATURES, batch_size=8, shuffle_seed=1)
     first = windows.order
     windows.on_epoch_end()
     assert not np.array_equal(windows.order, first)
@@ -36,14 +36,14 @@ def test_epochs_differ_and_repeat(folder):
 
 
 def test_loud_bins_weigh_more(folder):
-    windows = dataset.StoredWindows(folder, "train", FEATURES, batch_size=8, loud_weight=0.6)
+    windows = stored.StoredWindows(folder, "train", FEATURES, batch_size=8, loud_weight=0.6)
     _, _, weights = windows[0]
     clean_db = windows.clean[:8]
     assert weights.shape == clean_db.shape
     for decibels, weight in zip(clean_db, weights, strict=True):
         assert weight.flat[decibels.argmax()] == weight.max() > 2.0 * np.median(weight)
     assert weights.min() >= 0.4
-    assert weights.max() <= 0.4 + 0.6 * dataset.LARGEST_WEIGHT + 1e-6
+    assert weights.max() <= 0.4 + 0.6 * stored.LARGEST_WEIGHT + 1e-6
 
 
 @pytest.mark.parametrize(

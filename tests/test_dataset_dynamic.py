@@ -3,14 +3,13 @@ import types
 import numpy as np
 import pytest
 
-import args
-import audio_pack
-import data_tools
-import dataset_dynamic
-import training_data
-from config import AudioConfig
-from errors import UsageError
-from features import Features
+from speech_enhancement.cli import args, training_data
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.corpora import packs
+from speech_enhancement.datasets import dynamic
+from speech_enhancement.errors import UsageError
+from speech_enhancement.files import audio_io
+from speech_enhancement.signal.features import Features
 
 RATE = 8000
 AUDIO = AudioConfig(RATE, 256, 128, 4000, "sqrt_hann")
@@ -25,7 +24,7 @@ def folder(tmp_path_factory):
         for kind in ("voice", "noise"):
             for group in range(3):
                 sound = rng.normal(0, 0.1, RATE).astype(np.float32)
-                data_tools.save_audio(root / side / kind / f"{group}/0.wav", sound, RATE)
+                audio_io.save_audio(root / side / kind / f"{group}/0.wav", sound, RATE)
     return root
 
 
@@ -51,7 +50,7 @@ def options_for(folder, *more):
 def mixers(options):
     voices, noises = training_data.open_sources(options, RATE)
     recipe = training_data.recipe_of(options)
-    return dataset_dynamic.open_mixers(voices, noises, AUDIO, recipe, options.seed)
+    return dynamic.open_mixers(voices, noises, AUDIO, recipe, options.seed)
 
 
 def mixtures(options):
@@ -161,7 +160,7 @@ def test_what_of_the_noises_is_kept_apart(tmp_path):
         for group in range(3):
             for take in range(4):
                 sound = rng.normal(0, 0.1, RATE // 4).astype(np.float32)
-                data_tools.save_audio(tmp_path / f"{kind}/{kind}{group}/{take}.wav", sound, RATE)
+                audio_io.save_audio(tmp_path / f"{kind}/{kind}{group}/{take}.wav", sound, RATE)
     shared = [
         *("--mode=training", "--data=dynamic", "--workers=1", "--validation_split=0.4"),
         *(f"--voice_dir={tmp_path}/voice", f"--noise_dir={tmp_path}/noise"),
@@ -174,7 +173,7 @@ def test_what_of_the_noises_is_kept_apart(tmp_path):
 
 
 def test_several_folders_and_packs_are_one_pool(folder, tmp_path):
-    audio_pack.pack(folder / "valid", tmp_path / "data.zip")
+    packs.pack(folder / "valid", tmp_path / "data.zip")
     options = args.parse(
         [
             *("--mode=training", "--data=dynamic", f"--cache_dir={tmp_path}/cache", "--workers=1"),

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-import data_tools
 from demo_data import make_demo_data
+from speech_enhancement.files import audio_io
+from speech_enhancement.signal import dsp
 
 PAIRS = {pair.noise: pair for pair in make_demo_data.PAIRS}
 STEP = 2.0**-15
@@ -23,8 +24,7 @@ def test_a_pair_has_the_rate_the_channels_and_the_snr_that_the_list_says(name, d
     assert (noisy.ndim == 2) == PAIRS[name].stereo
     first_clean, first_noisy = (x.reshape(len(x), -1)[:, 0] for x in (clean, noisy))
     snr_db = 20 * np.log10(
-        data_tools.active_rms(first_clean, rate)
-        / data_tools.active_rms(first_noisy - first_clean, rate)
+        dsp.active_rms(first_clean, rate) / dsp.active_rms(first_noisy - first_clean, rate)
     )
     # The second microphone hears less of the voice, the first less of the noise: 3 dB.
     expected = PAIRS[name].snr_db + (3.1 if PAIRS[name].stereo else 0.0)
@@ -32,7 +32,7 @@ def test_a_pair_has_the_rate_the_channels_and_the_snr_that_the_list_says(name, d
 
 
 def test_nothing_is_clipped(demo_data):
-    for path in data_tools.find_audio_files(demo_data / "noisy"):
+    for path in audio_io.find_audio_files(demo_data / "noisy"):
         assert np.abs(soundfile.read(path)[0]).max() < 0.99
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path.insert(0, ".")
-import main
+from speech_enhancement.cli import main
 sys.exit(main.main(sys.argv[1:]))
 """
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-import args
-import registry
+from speech_enhancement import registry
+from speech_enhancement.cli import args
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
@@ -49,8 +49,10 @@ def copied(instructions):
             found = sorted(REPOSITORY.glob(pattern))
             assert found, f"nothing to copy is called {pattern}"
             for path in found:
-                files = [p for p in path.iterdir() if p.is_file()] if path.is_dir() else [path]
-                yield from ((file, Path(target)) for file in files)
+                if path.is_file():
+                    yield path, Path(target)
+                for file in path.rglob("*.py") if path.is_dir() else ():
+                    yield file, Path(target) / file.parent.relative_to(path)
 
 
 def readme_commands(program):

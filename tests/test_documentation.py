@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import args
-import registry
+from speech_enhancement import registry
+from speech_enhancement.cli import args
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("[!.]*/*.md")]

@@ -17,12 +17,11 @@ import numpy as np
 import pytest
 import soundfile
 
-import archives
-import downloads
-import sources
-from downloads import Patience
-from errors import UserError
-from public_corpora import PUBLIC_CORPORA
+from speech_enhancement.corpora import pools
+from speech_enhancement.corpora.public import PUBLIC_CORPORA
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import archives, downloads
+from speech_enhancement.files.downloads import Patience
 
 CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 300_000, np.uint8))
 CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -414,13 +413,13 @@ def test_all_corpora_unpack_to_what_data_creation_reads(small_corpora, run_main)
     outcome = run_main(*command)
     assert outcome.code == 0, outcome.err
     assert f"--voice_dir {small_corpora}/librispeech_dev_clean" in outcome.out
-    ((_, speaker),) = sources.find_voices(small_corpora / "librispeech_dev_clean")
+    ((_, speaker),) = pools.find_voices(small_corpora / "librispeech_dev_clean")
     assert speaker == "dev-clean/84"
-    ((_, category),) = sources.find_noises(small_corpora / "esc50")
+    ((_, category),) = pools.find_noises(small_corpora / "esc50")
     assert category == "dog"
     for side in ("clean", "noisy"):
         folder = small_corpora / "voicebank_demand" / f"{side}_trainset_28spk_wav"
-        assert sources.find_voices(folder) == [(folder / "p226_001.wav", "p226")]
+        assert pools.find_voices(folder) == [(folder / "p226_001.wav", "p226")]
     assert not list(small_corpora.glob("*.zip"))
     assert "is there already" in run_main(*command).out
 

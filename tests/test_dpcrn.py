@@ -10,13 +10,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-import data_tools
-import errors
-import features
-import losses
-import model_dpcrn
-import saving
-import spectral_ops
+from speech_enhancement import errors
+from speech_enhancement.models import dpcrn, losses, spectral_ops
+from speech_enhancement.signal import dsp, features
+from speech_enhancement.training import saving
 
 SMALL = {"channels": 16, "core_channels": 16, "core_bands": 16, "core_blocks": 2}
 N_FRAMES = 14
@@ -24,7 +21,7 @@ N_FRAMES = 14
 
 @pytest.fixture(scope="module")
 def hyper_model():
-    return model_dpcrn.DPCRN()
+    return dpcrn.DPCRN()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +46,7 @@ def session(hyper_model, network):
 def spectrum(hyper_model):
     rng = np.random.default_rng(1)
     waveform = 0.05 * rng.standard_normal((1, (N_FRAMES - 1) * hyper_model.audio.hop_length_fft))
-    return features.complex_to_channels(data_tools.stft(waveform, hyper_model.audio))
+    return features.complex_to_channels(dsp.stft(waveform, hyper_model.audio))
 
 
 def state_of(session):
@@ -114,7 +111,7 @@ def test_a_few_steps_of_training_lower_the_loss(hyper_model, spectrum):
 
 def test_spectral_ops_invert_each_other_and_agree_with_numpy(hyper_model, rng):
     waveform = rng.standard_normal((2, 20 * 256)).astype(np.float32)
-    spectrogram = data_tools.stft(waveform, hyper_model.audio)
+    spectrogram = dsp.stft(waveform, hyper_model.audio)
     channels = features.complex_to_channels(spectrogram)
     resynthesised = keras.ops.convert_to_numpy(spectral_ops.istft(channels, 256))
     np.testing.assert_allclose(resynthesised[:, 256:-256], waveform, atol=1e-5)
@@ -124,7 +121,7 @@ def test_spectral_ops_invert_each_other_and_agree_with_numpy(hyper_model, rng):
 
 def test_loss_is_lowest_for_the_truth_and_ignores_the_common_level(hyper_model, rng):
     waveform = 0.1 * rng.standard_normal((1, 40 * 256))
-    clean = features.complex_to_channels(data_tools.stft(waveform, hyper_model.audio))
+    clean = features.complex_to_channels(dsp.stft(waveform, hyper_model.audio))
     noisy = clean + 0.3 * np.std(clean) * rng.standard_normal(clean.shape).astype(np.float32)
     loss = losses.CompressedSpectrum()
     assert float(loss(clean, clean)) < float(loss(clean, noisy))
@@ -191,7 +188,7 @@ class TestBidirectional:
 
     def test_scanned_frames_equal_unrolled_ones(self, offline, spectrum, monkeypatch):
         scanned = np.asarray(offline(spectrum))
-        monkeypatch.setattr(model_dpcrn, "MOST_UNROLLED_FRAMES", 10 * N_FRAMES)
+        monkeypatch.setattr(dpcrn, "MOST_UNROLLED_FRAMES", 10 * N_FRAMES)
         assert error_db(np.asarray(offline(spectrum)), scanned) < -80
 
     def test_its_card_says_that_it_takes_any_length_and_does_not_stream(

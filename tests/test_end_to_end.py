@@ -15,11 +15,11 @@ import pytest
 import small_dataset
 import soundfile
 
-import callbacks
-import data_tools
-import main
-import registry
-import saving
+from speech_enhancement import registry
+from speech_enhancement.cli import main
+from speech_enhancement.files import audio_io
+from speech_enhancement.signal import dsp
+from speech_enhancement.training import callbacks, saving
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EPOCHS = 3
@@ -103,7 +103,7 @@ def test_prediction_keeps_length_rate_and_channels(folder, trained, run_main):
         noisy, result = soundfile.info(path), soundfile.info(denoised)
         for fact in ("samplerate", "frames", "channels", "subtype"):
             assert getattr(noisy, fact) == getattr(result, fact)
-        assert data_tools.active_rms(*data_tools.load_audio(denoised)) > 0
+        assert dsp.active_rms(*audio_io.load_audio(denoised)) > 0
 
 
 def test_a_killed_training_goes_on_as_if_it_had_not_been(folder, training_command, trained):

@@ -14,11 +14,12 @@ import small_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import data_tools
-import enhancer as enhancer_module
-from enhancer import Enhancer
-from errors import UsageError, UserError
-from levels import LevelMeter
+from speech_enhancement.errors import UsageError, UserError
+from speech_enhancement.files import audio_io
+from speech_enhancement.inference import enhancer as enhancer_module
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.signal import dsp
+from speech_enhancement.signal.levels import LevelMeter
 
 SHIPPED = sorted((Path(__file__).resolve().parents[1] / "weights").glob("*.onnx"))
 RATES = (1000, 8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000)
@@ -229,8 +230,8 @@ class TestLevel:
 
     def test_the_default_network_does_as_well_at_any_level(self, demo_data):
         enhancer = Enhancer.load(demo_data.parent / "weights" / "dpcrn", threads=1)
-        noisy, rate = data_tools.load_audio(demo_data / "noisy" / "rain.wav")
-        noisy *= np.float32(10 ** (-25 / 20) / data_tools.active_rms(noisy, rate))
+        noisy, rate = audio_io.load_audio(demo_data / "noisy" / "rain.wav")
+        noisy *= np.float32(10 ** (-25 / 20) / dsp.active_rms(noisy, rate))
         quiet = np.float32(10 ** (-35 / 20))
         assert (
             ratio_db(enhancer.enhance(noisy, rate), enhancer.enhance(quiet * noisy, rate) / quiet)
@@ -240,7 +241,7 @@ class TestLevel:
     @pytest.mark.parametrize("name", ["dpcrn_offline", "dpcrn"])
     def test_an_offset_is_taken_out_and_changes_little_else(self, demo_data, name):
         enhancer = Enhancer.load(demo_data.parent / "weights" / name, threads=1)
-        noisy, rate = data_tools.load_audio(demo_data / "noisy" / "rain.wav")
+        noisy, rate = audio_io.load_audio(demo_data / "noisy" / "rain.wav")
         enhanced = enhancer.enhance(noisy + np.float32(0.1), rate)
         assert abs(enhanced.mean()) < 1e-3
         # 24 and 29 dB where the networks hear the offset
@@ -257,10 +258,10 @@ class TestLevel:
         meter = LevelMeter(rate, 1)
         for begin in range(0, length, 777):
             meter.feed(sound[np.newaxis, begin : begin + 777] + np.float32(0.25))
-        frame = data_tools.activity_frame(rate)
+        frame = dsp.activity_frame(rate)
         padded = np.pad(sound, (0, -length % frame), constant_values=-0.25).reshape(-1, frame)
         padded = padded - padded.mean(axis=1, keepdims=True)
-        wanted = data_tools.active_rms(padded.reshape(-1), rate)
+        wanted = dsp.active_rms(padded.reshape(-1), rate)
         assert meter.active_rms()[0] == pytest.approx(wanted, rel=0.01)
 
 

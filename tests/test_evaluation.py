@@ -13,17 +13,14 @@ from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
 
-import card
-import cost
-import data_tools
-import metrics
-import pairs as pairing
-import report
-import score_summary
-import scoring
-import systems
-from errors import UsageError, UserError
-from pairs import Pair
+from speech_enhancement.corpora import pairs as pairing
+from speech_enhancement.corpora.pairs import Pair
+from speech_enhancement.errors import UsageError, UserError
+from speech_enhancement.files import audio_io
+from speech_enhancement.inference import card
+from speech_enhancement.scoring import cost, metrics, report, systems
+from speech_enhancement.scoring import scorer as scoring
+from speech_enhancement.scoring import summary as score_summary
 
 RATE = 16000
 NAMES = ("alarm", "bells", "rain")
@@ -35,8 +32,8 @@ def folders(tmp_path, demo_data):
     """Two seconds of three pairs, as 16-bit files; and the options that name them."""
     for side in ("clean", "noisy"):
         for name in NAMES:
-            sound, _ = data_tools.load_audio(demo_data / side / f"{name}.wav", RATE)
-            data_tools.save_audio(tmp_path / side / f"{name}.wav", sound[: 2 * RATE], RATE)
+            sound, _ = audio_io.load_audio(demo_data / side / f"{name}.wav", RATE)
+            audio_io.save_audio(tmp_path / side / f"{name}.wav", sound[: 2 * RATE], RATE)
     return tmp_path
 
 
@@ -76,7 +73,7 @@ def test_noisy_row_is_the_mean_of_the_files_own_scores(folders, evaluate):
     expected = []
     for name in NAMES:
         clean, noisy = (
-            data_tools.load_audio(folders / side / f"{name}.wav")[0] for side in ("clean", "noisy")
+            audio_io.load_audio(folders / side / f"{name}.wav")[0] for side in ("clean", "noisy")
         )
         expected.append(metrics.si_sdr(clean, noisy, RATE))
     mean = summary["scores"]["noisy"]["si_sdr"]
@@ -111,8 +108,8 @@ def test_report_has_every_form(folders, evaluate):
 def test_networks_folders_and_baselines_share_one_table(folders, evaluate, weights):
     stem = small_networks.save_gain(weights, 6.0)
     for name in NAMES:
-        clean, _ = data_tools.load_audio(folders / "clean" / f"{name}.wav")
-        data_tools.save_audio(folders / "perfect" / f"{name}.flac", clean, RATE)
+        clean, _ = audio_io.load_audio(folders / "clean" / f"{name}.wav")
+        audio_io.save_audio(folders / "perfect" / f"{name}.flac", clean, RATE)
     outcome, summary = evaluate(
         *("--weights_folder", weights, "--models", stem.name),
         *("--enhanced_dir", folders / "perfect", "--systems", "spectral_subtraction"),
@@ -164,14 +161,14 @@ def test_interrupted_evaluation_goes_on_where_it_was(folders, evaluate, monkeypa
 
 def test_changed_recordings_are_scored_anew(folders, evaluate):
     _, before = evaluate("--models", "")
-    clean, _ = data_tools.load_audio(folders / "clean" / "rain.wav")
-    data_tools.save_audio(folders / "noisy" / "rain.wav", 0.9 * clean, RATE)
+    clean, _ = audio_io.load_audio(folders / "clean" / "rain.wav")
+    audio_io.save_audio(folders / "noisy" / "rain.wav", 0.9 * clean, RATE)
     _, after = evaluate("--models", "")
     assert after["scores"]["noisy"]["si_sdr"]["mean"] > before["scores"]["noisy"]["si_sdr"]["mean"]
 
 
 def test_silence_is_named_and_left_out_of_the_mean(folders, evaluate):
-    data_tools.save_audio(folders / "clean" / "rain.wav", np.zeros(2 * RATE, np.float32), RATE)
+    audio_io.save_audio(folders / "clean" / "rain.wav", np.zeros(2 * RATE, np.float32), RATE)
     outcome, summary = evaluate("--models", "")
     assert outcome.code == 0
     assert "left out: rain, noisy, si_sdr: the clean recording is silent" in outcome.err
@@ -238,19 +235,19 @@ def test_peer_that_is_missing_is_skipped_with_a_word(evaluate, monkeypatch):
 
 def shorten(folder, by_s):
     path = folder / "noisy" / "rain.wav"
-    sound, _ = data_tools.load_audio(path)
-    data_tools.save_audio(path, sound[: len(sound) - round(by_s * RATE)], RATE)
+    sound, _ = audio_io.load_audio(path)
+    audio_io.save_audio(path, sound[: len(sound) - round(by_s * RATE)], RATE)
 
 
 def make_stereo(folder):
     path = folder / "noisy" / "rain.wav"
-    sound, _ = data_tools.load_audio(path)
-    data_tools.save_audio(path, np.stack([sound, sound], axis=1), RATE)
+    sound, _ = audio_io.load_audio(path)
+    audio_io.save_audio(path, np.stack([sound, sound], axis=1), RATE)
 
 
 def change_rate(folder):
     path = folder / "noisy" / "rain.wav"
-    data_tools.save_audio(path, data_tools.load_audio(path, 8000)[0], 8000)
+    audio_io.save_audio(path, audio_io.load_audio(path, 8000)[0], 8000)
 
 
 def empty(folder):
@@ -302,8 +299,8 @@ def test_folders_are_required(run_main):
 def test_lengths_that_differ_by_less_than_50_ms_are_aligned_with_a_word(folders, evaluate):
     _, before = evaluate("--models", "")
     path = folders / "noisy" / "rain.wav"
-    sound, _ = data_tools.load_audio(path)
-    data_tools.save_audio(path, np.concatenate([np.zeros(320, np.float32), sound]), RATE)
+    sound, _ = audio_io.load_audio(path)
+    audio_io.save_audio(path, np.concatenate([np.zeros(320, np.float32), sound]), RATE)
     outcome, after = evaluate("--models", "")
     assert outcome.code == 0, outcome.err
     assert "20.0 ms longer or shorter" in after["remarks"][0]["remark"]
@@ -440,8 +437,8 @@ def test_cost_of_a_network_elsewhere_is_measured_too(tmp_path, monkeypatch):
 
 def test_a_result_without_its_beginning_is_compared_with_the_noise_that_it_had(folders, evaluate):
     for name in NAMES:
-        sound, _ = data_tools.load_audio(folders / "noisy" / f"{name}.wav")
-        data_tools.save_audio(folders / "mine" / f"{name}.wav", sound[160:], RATE)
+        sound, _ = audio_io.load_audio(folders / "noisy" / f"{name}.wav")
+        audio_io.save_audio(folders / "mine" / f"{name}.wav", sound[160:], RATE)
     evaluate("--models", "", "--enhanced_dir", folders / "mine")
     snr = {(row["system"], row["file"]): row["snr_db"] for row in rows_of(folders)}
     for name in NAMES:
@@ -459,7 +456,7 @@ def test_rows_after_one_that_was_cut_short_are_kept(tmp_path):
 
 
 def test_recordings_of_one_name_are_refused(folders):
-    data_tools.save_audio(folders / "noisy" / "rain.flac", np.ones(RATE, np.float32) / 2, RATE)
+    audio_io.save_audio(folders / "noisy" / "rain.flac", np.ones(RATE, np.float32) / 2, RATE)
     with pytest.raises(UserError, match="have one name"):
         pairing.find_pairs(folders / "clean", folders / "noisy")
 

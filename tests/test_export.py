@@ -14,18 +14,17 @@ import keras_tuner
 import numpy as np
 import pytest
 
-import export_check
-import export_report
-import exporters
-import main
-import registry
-import saving
-from card import ModelCard
-from config import AudioConfig
-from enhancer import Enhancer
-from export_check import RealSound, difference
-from export_report import ExportRow
-from modes import export as mode
+from speech_enhancement import registry
+from speech_enhancement.cli import main
+from speech_enhancement.cli.modes import export as mode
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.export import check, report
+from speech_enhancement.export import formats as exporters
+from speech_enhancement.export.check import RealSound, difference
+from speech_enhancement.export.report import ExportRow
+from speech_enhancement.inference.card import ModelCard
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.training import saving
 
 SMALL = {
     "unet": {"base_filters": 8, "depth": 2},
@@ -62,7 +61,7 @@ def one_recording(tmp_path_factory, demo_data):
     shutil.copy(demo_data / "noisy" / "alarm.wav", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mode, "RECORDINGS", folder)
-        patch.setattr(export_check, "REPEATS", 1)
+        patch.setattr(check, "REPEATS", 1)
         patch.setattr(exporters.Int8, "least_si_sdr_db", INT8_DB)
         yield
 
@@ -120,7 +119,7 @@ def test_nothing_else_is_left_behind(exported):
 def test_report_is_the_table_that_was_printed(exported):
     folder, printed = exported
     summary = json.loads((folder / "export.json").read_text())
-    table = export_report.table([ExportRow(**row) for row in summary["rows"]])
+    table = report.table([ExportRow(**row) for row in summary["rows"]])
     assert table in printed
     assert table in (folder / "export.md").read_text()
     assert {"date", "machine", "versions", "command"} == set(summary["about"])

@@ -4,11 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-import data_tools
-import features
-from config import AudioConfig
-from errors import UsageError
-from features import Features
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.errors import UsageError
+from speech_enhancement.signal import dsp, features
+from speech_enhancement.signal.features import Features
 
 AUDIO = AudioConfig()
 MAGNITUDES = [
@@ -45,9 +44,9 @@ def perfect_output(chosen, noisy, clean):
 
 @pytest.mark.parametrize("chosen", MAGNITUDES, ids=identify)
 def test_a_perfect_network_gives_the_clean_magnitude_and_the_noisy_phase(chosen, pair):
-    noisy, clean = (data_tools.stft(waveform, AUDIO) for waveform in pair)
+    noisy, clean = (dsp.stft(waveform, AUDIO) for waveform in pair)
     estimate = chosen.estimate(noisy, perfect_output(chosen, *pair))
-    floor = data_tools.db_to_amplitude(data_tools.FLOOR_DB)
+    floor = dsp.db_to_amplitude(dsp.FLOOR_DB)
     heard = (np.abs(clean) > floor) & (np.abs(noisy) > floor)
     expected = np.abs(clean)
     if chosen.target in ("mask", "noise_mask"):
@@ -90,9 +89,7 @@ def test_the_input_has_the_shape_that_is_promised(chosen, pair):
 def test_stored_windows_give_the_pairs_that_waveforms_give(chosen, pair):
     stored = pair
     if chosen.representation in features.MAGNITUDES:
-        stored = [
-            data_tools.spectrogram_to_db(data_tools.stft(waveform, AUDIO)) for waveform in pair
-        ]
+        stored = [dsp.spectrogram_to_db(dsp.stft(waveform, AUDIO)) for waveform in pair]
     for from_store, from_waveform in zip(
         chosen.pair(*stored, AUDIO), chosen.pair_of_waveforms(*pair, AUDIO), strict=True
     ):
@@ -114,14 +111,14 @@ class TestMelBands:
     chosen = Features(target="mask", n_mels=40).fitted_to(AUDIO)
 
     def test_a_gain_of_all_bands_is_that_gain_of_all_bins(self, pair):
-        spectrogram = data_tools.stft(pair[0], AUDIO)
+        spectrogram = dsp.stft(pair[0], AUDIO)
         output = np.full((1, 40, AUDIO.n_frames, 1), 0.25, np.float32)
         np.testing.assert_allclose(
             self.chosen.estimate(spectrogram, output), 0.25 * spectrogram, rtol=1e-5
         )
 
     def test_a_gain_of_low_bands_leaves_high_bins(self, pair):
-        spectrogram = data_tools.stft(pair[0], AUDIO)
+        spectrogram = dsp.stft(pair[0], AUDIO)
         output = np.ones((1, 40, AUDIO.n_frames, 1), np.float32)
         output[:, :10] = 0.0
         estimate = self.chosen.estimate(spectrogram, output)

@@ -9,19 +9,29 @@ import numpy as np
 import pytest
 import small_dataset
 
-import dataset
-import denoise_summary
-import hyperparameters
-import json_files
-import run_description
-import scoring
-from card import ModelCard
-from errors import UserError
-from features import Features
-from job_list import Job, Manifest
-from json_files import items, number, optional, record, row, scalar, table, text, truth, whole
-from sources import AudioPool
-from window_store import JOURNAL, ArrayFile, WindowStore
+from speech_enhancement.corpora.pools import AudioPool
+from speech_enhancement.datasets import stored
+from speech_enhancement.datasets.store import JOURNAL, ArrayFile, WindowStore
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import json_files
+from speech_enhancement.files.json_files import (
+    items,
+    number,
+    optional,
+    record,
+    row,
+    scalar,
+    table,
+    text,
+    truth,
+    whole,
+)
+from speech_enhancement.inference.card import ModelCard
+from speech_enhancement.prediction import summary
+from speech_enhancement.prediction.jobs import Job, Manifest
+from speech_enhancement.scoring import scorer
+from speech_enhancement.signal.features import Features
+from speech_enhancement.training import hyperparameters, run_description
 
 DAMAGED = [
     b"",
@@ -102,18 +112,18 @@ def test_a_damaged_card(tmp_path, refused):
 
 
 def test_a_damaged_manifest_of_a_data_set(tmp_path, refused):
-    refused(lambda: dataset.load_manifest(tmp_path), tmp_path / "manifest.json")
+    refused(lambda: stored.load_manifest(tmp_path), tmp_path / "manifest.json")
 
 
 def test_a_damaged_summary(tmp_path, refused):
     path = tmp_path / "summary.json"
     path.write_bytes(b"[]")
-    denoise_summary.check_summary(tmp_path)
+    summary.check_summary(tmp_path)
     damaged = [data for data in DAMAGED if data != b"[]"]
     for data in damaged:
         path.write_bytes(data)
         with pytest.raises(UserError, match=r"summary\.json exists already"):
-            denoise_summary.check_summary(tmp_path)
+            summary.check_summary(tmp_path)
 
 
 def test_a_damaged_file_of_hyper_parameters(tmp_path, refused):
@@ -135,7 +145,7 @@ def test_lines_that_are_damaged_are_passed_over(tmp_path):
     good = {"key": "k", "file": "f", "system": "s", "error": "e"}
     lines = [*DAMAGED, b'{"key": "k"}', b'{"key": [], "file": "f"}', json.dumps(good).encode()]
     (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines))
-    assert list(scoring._read_rows(tmp_path / "rows.jsonl")) == [good]
+    assert list(scorer._read_rows(tmp_path / "rows.jsonl")) == [good]
 
 
 def test_a_record_that_lacks_what_the_table_shows_is_none(tmp_path):
@@ -199,7 +209,7 @@ def test_a_file_of_windows_that_is_damaged(tmp_path, data):
     folder = small_dataset.save(tmp_path / "set")
     (folder / "voice_amp_db.npy").write_bytes(data)
     with pytest.raises(UserError, match=r"Cannot read .*voice_amp_db\.npy as an array"):
-        dataset.StoredWindows(folder, "train", Features(), 4)
+        stored.StoredWindows(folder, "train", Features(), 4)
 
 
 @pytest.mark.parametrize(

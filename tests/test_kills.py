@@ -10,12 +10,9 @@ import numpy as np
 import pytest
 import small_dataset
 
-import backups
-import callbacks
-import network_files
-import runtime
-import saving
-from card import ModelCard
+from speech_enhancement.inference import network_files, runtime
+from speech_enhancement.inference.card import ModelCard
+from speech_enhancement.training import backups, callbacks, saving
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +37,7 @@ def weights(folder):
 @pytest.fixture(scope="module")
 def undisturbed(windows, tmp_path_factory):
     """Weights of a training that nothing disturbed."""
-    import main
+    from speech_enhancement.cli import main
 
     folder = tmp_path_factory.mktemp("undisturbed")
     assert main.main([str(argument) for argument in command(windows, folder)]) == 0

@@ -9,19 +9,26 @@ from pathlib import Path
 
 import pytest
 
-import registry
+import args
+import data_tools
+import main
+import model_dncnn
+import model_unet
+from speech_enhancement import registry
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = "speech_enhancement"
+DOORS = ("main", "args", "data_tools", "model_unet", "model_dncnn")
 PATHS = {
-    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts): path
-    for path in sorted([*REPOSITORY.glob("*.py"), *(REPOSITORY / "modes").glob("[!_]*.py")])
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((REPOSITORY / PACKAGE).rglob("*.py"))
 }
-MODELS = sorted({target.split(":")[0] for target in registry.MODELS.values()})
-MODES = [name for name in PATHS if name.startswith("modes.")]
+ROOMS = [name for name, path in PATHS.items() if path.name == "__init__.py" and name != PACKAGE]
+MODELS = sorted({f"{PACKAGE}{target.split(':')[0]}" for target in registry.MODELS.values()})
+MODES = [name for name in PATHS if name.startswith(f"{PACKAGE}.cli.modes.")]
 NETWORK_LIBRARIES = {"tensorflow", "keras", "keras_tuner", "torch", "jax"}
 SLOW_LIBRARIES = {*NETWORK_LIBRARIES, "librosa", "matplotlib", "sklearn"}
 FILES_AND_AUDIO = {"pathlib", "os", "io", "shutil", "soundfile", "soxr", "librosa"}
-FILES_AND_AUDIO |= {"atomic_files", "data_tools"}
 
 
 @functools.cache
@@ -40,11 +47,12 @@ def imported_names(nodes):
 
 
 def ours(names):
-    return {name for name in names if name in PATHS}
+    """Modules of the package among names of modules and of what is in them; not its rooms."""
+    return {name for name in names if name in PATHS and PATHS[name].name != "__init__.py"}
 
 
 def libraries(names):
-    return {name.split(".")[0] for name in names} - {name.split(".")[0] for name in PATHS}
+    return {name.split(".")[0] for name in names} - {PACKAGE}
 
 
 def all_imports(name):
@@ -77,20 +85,16 @@ def reached_on_import(name):
     return reached
 
 
+def room(name):
+    """The room of a module, or the package for what lies beside the rooms."""
+    return ".".join(name.split(".")[:2]) if name.count(".") > 1 else PACKAGE
+
+
 def map_of_the_files():
-    """Rows of README.md's map, from the ground up: a list of the names that each row stands for."""
+    """Rooms of README.md's map, from the ground up."""
     section = (REPOSITORY / "README.md").read_text().partition("## Map of the files")[2]
-    rows = []
-    for row in re.findall(r"^\| (`.*?`) \|", section.split("\n## ")[0], re.MULTILINE):
-        patterns = [p.strip("`/") for p in row.split() if p.endswith((".py`", "modes/`"))]
-        names = {
-            name
-            for name, path in PATHS.items()
-            for pattern in patterns
-            if path.relative_to(REPOSITORY).match(pattern) or name.startswith(f"{pattern}.")
-        }
-        rows.append(names)
-    return rows
+    rows = re.findall(rf"^\| `{PACKAGE}/(\w*)/?` \|", section.split("\n## ")[0], re.MULTILINE)
+    return [f"{PACKAGE}.{row}" if row else PACKAGE for row in rows]
 
 
 def test_the_imports_have_no_circle():
@@ -98,23 +102,21 @@ def test_the_imports_have_no_circle():
     graphlib.TopologicalSorter(graph).prepare()
 
 
-def test_every_file_is_on_the_map_once():
-    placed = [name for row in map_of_the_files() for name in row]
-    assert sorted(placed) == sorted(PATHS)
+def test_every_room_is_on_the_map_once():
+    rooms = [name for name in ROOMS if name != f"{PACKAGE}.cli.modes"]
+    assert sorted(map_of_the_files()) == sorted([PACKAGE, *rooms])
 
 
-def test_a_file_imports_only_from_its_own_row_of_the_map_or_above():
-    floor = {}
-    for number, names in enumerate(map_of_the_files()):
-        for name in names:
-            floor.setdefault(name, number)
-    upwards = [
-        f"{name} imports {imported}"
-        for name in floor
-        for imported in ours(all_imports(name)) & set(floor)
-        if floor[imported] > floor[name]
-    ]
-    assert not upwards
+@pytest.mark.parametrize("name", [n for n in PATHS if room(n) != PACKAGE])
+def test_a_file_imports_only_from_its_own_room_or_from_rooms_above_it_on_the_map(name):
+    floor = {room: number for number, room in enumerate(map_of_the_files())}
+    imported = ours(all_imports(name))
+    assert not {i for i in imported if floor[room(i)] > floor[room(name)]}
+
+
+def test_what_lies_beside_the_rooms_imports_nothing_out_of_them_at_once():
+    for name in (n for n in PATHS if room(n) == PACKAGE):
+        assert {room(imported) for imported in ours(imports_on_import(name))} <= {PACKAGE}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -127,33 +129,54 @@ def test_only_the_registry_leads_to_modes_and_models(name):
     assert not ours(all_imports(name)) & {*MODES, *MODELS}
 
 
-def test_main_imports_arguments_registry_and_errors_only():
-    assert ours(all_imports("main")) == {"args", "registry", "errors"}
+def test_the_command_imports_places_options_registry_and_errors_only():
+    allowed = {f"{PACKAGE}.{name}" for name in ("places", "cli.args", "registry", "errors")}
+    assert ours(all_imports(f"{PACKAGE}.cli.main")) == allowed
 
 
-@pytest.mark.parametrize("name", ["main", "config", "registry", "errors", "args"])
+@pytest.mark.parametrize("name", ["__main__", "cli.main"])
 def test_what_help_needs_is_of_the_standard_library(name):
-    assert reached_on_import(name) - set(PATHS) <= sys.stdlib_module_names
+    assert reached_on_import(f"{PACKAGE}.{name}") - set(PATHS) <= sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("name", ["data_tools", "augment", "features", "enhancer", "runtime"])
-def test_signals_and_prediction_do_without_a_network_library(name):
+@pytest.mark.parametrize("name", [n for n in PATHS if room(n).endswith((".signal", ".mixing"))])
+def test_signals_and_mixtures_do_without_a_network_library(name):
     assert not reached_on_import(name) & SLOW_LIBRARIES
+    assert not libraries(all_imports(name)) & NETWORK_LIBRARIES
 
 
-def test_data_tools_never_touches_keras():
-    assert not libraries(all_imports("data_tools")) & NETWORK_LIBRARIES
+@pytest.mark.parametrize(
+    "name", ["inference.enhancer", "inference.runtime", "cli.modes.prediction"]
+)
+def test_prediction_imports_no_tensorflow_and_no_pictures(name):
+    assert not reached_on_import(f"{PACKAGE}.{name}") & SLOW_LIBRARIES
 
 
-def test_prediction_imports_no_tensorflow_and_no_pictures():
-    assert not reached_on_import("modes.prediction") & SLOW_LIBRARIES
-
-
-@pytest.mark.parametrize("name", [*MODELS, "model_base", "losses"])
+@pytest.mark.parametrize("name", [n for n in PATHS if room(n).endswith(".models")])
 def test_a_model_never_touches_files_or_audio(name):
-    assert not {n.split(".")[0] for n in all_imports(name)} & FILES_AND_AUDIO
+    assert not libraries(all_imports(name)) & FILES_AND_AUDIO
+    assert not {room(n) for n in ours(all_imports(name))} & {f"{PACKAGE}.files"}
     calls = {ast.unparse(n.func) for n in ast.walk(tree(name)) if isinstance(n, ast.Call)}
     assert "open" not in calls
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_leads_into_the_package_and_nowhere_else(door):
+    module = ast.parse((REPOSITORY / f"{door}.py").read_text())
+    assert ast.get_docstring(module)
+    assert not [n for n in ast.walk(module) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    assert {name.split(".")[0] for name in imported_names(module.body)} == {PACKAGE}
+
+
+def test_only_doors_lie_beside_the_package():
+    assert sorted(path.stem for path in REPOSITORY.glob("*.py")) == sorted(DOORS)
+
+
+def test_doors_give_what_they_say():
+    names = ((data_tools, "mix_at_snr"), (args, "parse"), (model_unet, "UNet"))
+    for door, name in (*names, (model_dncnn, "DnCNN"), (main, "run")):
+        assert name in door.__all__
+        assert callable(getattr(door, name))
 
 
 @pytest.mark.parametrize("name", PATHS)

@@ -1,6 +1,6 @@
 import pytest
 
-from data_display import plot_losses, save_figure
+from speech_enhancement.inference.pictures import plot_losses, save_figure
 
 
 @pytest.mark.parametrize(("losses", "scale"), [((0.1, 0.01), "log"), ((-3.0, -9.0), "linear")])

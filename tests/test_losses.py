@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-import registry
-from data_tools import stft_window
-from losses import snr_db
+from speech_enhancement import registry
+from speech_enhancement.models.losses import snr_db
+from speech_enhancement.signal.dsp import stft_window
 
 WAVEFORM_LOSSES = registry.LOSSES_OF_TARGET["waveform"]
 

@@ -11,13 +11,12 @@ import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 
-import data_tools
-import metrics
-import metrics_composite
-import metrics_dnsmos
-import registry
-from errors import UserError
-from metrics_frames import Unscorable, speech_frames
+from speech_enhancement import registry
+from speech_enhancement.errors import UserError
+from speech_enhancement.scoring import composite, metrics
+from speech_enhancement.scoring import dnsmos as metrics_dnsmos
+from speech_enhancement.scoring.frames import Unscorable, speech_frames
+from speech_enhancement.signal import dsp
 
 RATE = 16000
 PAIR_METRICS = sorted(set(registry.METRICS) - {"dnsmos"})
@@ -66,7 +65,7 @@ def test_pesq_survives_more_utterances_than_its_tables_hold(rng):
 
 
 def test_other_rates_are_brought_to_one_that_pesq_knows(clean, noisy):
-    upsampled = (data_tools.resample(sound, RATE, 48000) for sound in (clean, noisy))
+    upsampled = (dsp.resample(sound, RATE, 48000) for sound in (clean, noisy))
     assert metrics.pesq_wb(*upsampled, 48000) == pytest.approx(
         metrics.pesq_wb(clean, noisy, RATE), abs=0.02
     )
@@ -175,16 +174,14 @@ def test_llr_is_the_ratio_of_prediction_errors(clean, noisy, rng):
             errors.append(predictor @ matrix @ predictor)
         ratios.append(np.log(errors[1] / errors[0]))
     expected = np.sort(ratios)[: round(0.95 * len(ratios))].mean()
-    got = metrics_composite.log_likelihood_ratio(clean, noisy, RATE)
+    got = composite.log_likelihood_ratio(clean, noisy, RATE)
     assert got == pytest.approx(expected, rel=1e-3)
 
 
 def reference_wss(clean, noisy):
     """Klatt's measure as its program walks it: frame by frame, band by band."""
     distances = []
-    for pair in zip(
-        *(metrics_composite.band_energies(x, RATE) for x in (clean, noisy)), strict=True
-    ):
+    for pair in zip(*(composite.band_energies(x, RATE) for x in (clean, noisy)), strict=True):
         slopes, weights = [], []
         for energy in pair:
             slope = [energy[i + 1] - energy[i] for i in range(24)]
@@ -209,14 +206,14 @@ def reference_wss(clean, noisy):
 
 
 def test_wss_is_klatts_walk_over_the_bands(clean, noisy):
-    got = metrics_composite.weighted_spectral_slope(clean, noisy, RATE)
+    got = composite.weighted_spectral_slope(clean, noisy, RATE)
     assert got == pytest.approx(reference_wss(clean, noisy), rel=1e-9)
 
 
 def test_band_filters_are_centred_and_of_klatts_bandwidth():
-    filters = metrics_composite.band_filters(2048, RATE)
+    filters = composite.band_filters(2048, RATE)
     hz = np.arange(1024) * RATE / 2048
-    for row, centre in zip(filters, metrics_composite.BAND_CENTRES_HZ, strict=True):
+    for row, centre in zip(filters, composite.BAND_CENTRES_HZ, strict=True):
         assert hz[row.argmax()] == pytest.approx(centre, abs=RATE / 2048)
     assert filters.shape == (25, 1024)
 
@@ -230,10 +227,10 @@ def test_composite_of_equal_sound_is_the_regressions_constants(clean):
 
 
 def test_composite_joins_its_parts_with_the_published_weights(clean, noisy):
-    llr = metrics_composite.log_likelihood_ratio(clean, noisy, RATE)
-    wss = metrics_composite.weighted_spectral_slope(clean, noisy, RATE)
+    llr = composite.log_likelihood_ratio(clean, noisy, RATE)
+    wss = composite.weighted_spectral_slope(clean, noisy, RATE)
     expected = 3.093 - 1.029 * llr + 0.603 * 2.0 - 0.009 * wss
-    got = metrics_composite.composite(clean, noisy, RATE, pesq=2.0)
+    got = composite.composite(clean, noisy, RATE, pesq=2.0)
     assert got["csig"] == pytest.approx(np.clip(expected, 1.0, 5.0))
 
 
@@ -279,7 +276,7 @@ def test_structural_similarity_is_the_published_formula(rng):
 def test_spectrogram_mse_of_half_the_amplitude(rng):
     clean = 0.1 * rng.standard_normal(RATE)
     scores = metrics.spectrogram_similarity(clean, 0.5 * clean, RATE)
-    magnitude = np.abs(data_tools.stft(clean, metrics._spectrogram_config(RATE)))
+    magnitude = np.abs(dsp.stft(clean, metrics._spectrogram_config(RATE)))
     expected = np.square(0.5 * magnitude / magnitude.max()).mean()
     assert scores["spectrogram_mse"] == pytest.approx(expected, rel=1e-4)
     assert metrics.spectrogram_similarity(clean, clean, RATE) == {

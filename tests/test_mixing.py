@@ -4,17 +4,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-import args
-import audio_pack
-import augment
-import data_tools
-import mixing
-import sources
-from config import AudioConfig
-from errors import UsageError, UserError
-from features import Features
-from mixing_config import MixingConfig
-from mixture_feed import BatchMaker, MixtureFeed
+from speech_enhancement.cli import args
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.corpora import packs
+from speech_enhancement.corpora import pools as sources
+from speech_enhancement.datasets.feed import BatchMaker, MixtureFeed
+from speech_enhancement.errors import UsageError, UserError
+from speech_enhancement.files import audio_io
+from speech_enhancement.mixing import augment
+from speech_enhancement.mixing import mixer as mixing
+from speech_enhancement.mixing.recipe import MixingConfig
+from speech_enhancement.signal import dsp
+from speech_enhancement.signal.features import Features
 
 RATE = 8000
 AUDIO = AudioConfig(RATE, 256, 128, 8000, "sqrt_hann")
@@ -38,10 +39,10 @@ def folder(tmp_path_factory):
     for speaker in range(12):
         for take, seconds in enumerate((3.0, 0.4)):
             path = root / f"voice/speaker{speaker:02d}/{take}.wav"
-            data_tools.save_audio(path, syllables(rng, seconds, 200 + 200 * speaker), RATE)
+            audio_io.save_audio(path, syllables(rng, seconds, 200 + 200 * speaker), RATE)
     for kind in ("rain", "street", "tap"):
         noise = rng.normal(0, 0.05, 2 * RATE).astype(np.float32)
-        data_tools.save_audio(root / f"noise/{kind}/1.wav", noise, RATE)
+        audio_io.save_audio(root / f"noise/{kind}/1.wav", noise, RATE)
     return root
 
 
@@ -83,16 +84,16 @@ def test_mixtures_have_the_snr_and_level_drawn(pools, snr_db):
     mixer = make_mixer(pools, **PLAIN | {"snr_db": (snr_db, snr_db), "level_dbfs": (-26.0, -26.0)})
     noisy, clean = mixer.batch(0, 0, 10)
     for n, c in zip(noisy, clean, strict=True):
-        levels = [data_tools.active_rms(x, RATE) for x in (c, n - c)]
+        levels = [dsp.active_rms(x, RATE) for x in (c, n - c)]
         assert 20 * np.log10(levels[0] / levels[1]) == pytest.approx(snr_db, abs=0.05)
-        assert 20 * np.log10(data_tools.active_rms(n, RATE)) == pytest.approx(-26.0, abs=0.05)
+        assert 20 * np.log10(dsp.active_rms(n, RATE)) == pytest.approx(-26.0, abs=0.05)
 
 
 def test_snr_spans_its_range(pools):
     mixer = make_mixer(pools, **PLAIN | {"snr_db": (-5.0, 20.0)})
     noisy, clean = mixer.batch(0, 0, 150)
     snr_db = [
-        20 * np.log10(data_tools.active_rms(c, RATE) / data_tools.active_rms(n - c, RATE))
+        20 * np.log10(dsp.active_rms(c, RATE) / dsp.active_rms(n - c, RATE))
         for n, c in zip(noisy, clean, strict=True)
     ]
     assert -5.1 < min(snr_db) < -3.0
@@ -106,7 +107,7 @@ def test_noise_only_and_nearly_clean_windows(pools):
     assert (np.abs(noisy).max(axis=1) > 0).all()
     noisy, clean = make_mixer(pools, **PLAIN | {"clean_only_probability": 1.0}).batch(0, 0, 5)
     for n, c in zip(noisy, clean, strict=True):
-        ratio = data_tools.active_rms(c, RATE) / data_tools.active_rms(n - c, RATE)
+        ratio = dsp.active_rms(c, RATE) / dsp.active_rms(n - c, RATE)
         assert 20 * np.log10(ratio) == pytest.approx(40.0, abs=0.1)
 
 
@@ -161,7 +162,7 @@ def test_reverberation_leaves_its_late_part_out_of_the_target(pools):
     )
     noisy, clean = mixer.batch(0, 0, 4)
     for n, c in zip(noisy, clean, strict=True):
-        assert 0.01 < data_tools.active_rms(n - c, RATE) / data_tools.active_rms(c, RATE) < 1.5
+        assert 0.01 < dsp.active_rms(n - c, RATE) / dsp.active_rms(c, RATE) < 1.5
 
 
 @pytest.mark.parametrize("n_voices", [11, 30])
@@ -273,22 +274,22 @@ def test_every_described_field_of_the_recipe_is_an_option():
 
 def test_a_pack_gives_the_recordings_back(folder, tmp_path):
     path = tmp_path / "data.zip"
-    assert audio_pack.main([str(folder), str(path)]) == 0
+    assert packs.main([str(folder), str(path)]) == 0
     first = path.read_bytes()
-    audio_pack.pack(folder, path)
+    packs.pack(folder, path)
     assert path.read_bytes() == first
-    voices = audio_pack.as_folder(path / "voice", tmp_path / "cache")
+    voices = packs.as_folder(path / "voice", tmp_path / "cache")
     found = sources.find_voices(voices)
     expected = sources.find_voices(folder / "voice")
     assert [group for _, group in found] == [group for _, group in expected]
     assert found[3][0].read_bytes() == expected[3][0].read_bytes()
-    assert audio_pack.as_folder(path / "voice", tmp_path / "cache") == voices
-    assert audio_pack.as_folder(folder, tmp_path / "cache") == folder
+    assert packs.as_folder(path / "voice", tmp_path / "cache") == voices
+    assert packs.as_folder(folder, tmp_path / "cache") == folder
 
 
 def test_a_file_that_is_no_pack_is_refused(tmp_path):
     path = tmp_path / "data.zip"
     path.write_text("not a pack")
     with pytest.raises(UserError, match="neither a folder nor a pack"):
-        audio_pack.as_folder(path, tmp_path / "cache")
+        packs.as_folder(path, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from card import ModelCard
+from speech_enhancement.inference.card import ModelCard
 from weights import make_model_cards
 
 NAMES = sorted(path.stem for path in make_model_cards.WEIGHTS.glob("*.json"))

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from small_dataset import AUDIO
 
-import registry
-import saving
-from config import AudioConfig
-from enhancer import Enhancer
-from errors import UsageError, UserError
-from features import Features
-from model_base import DenoisingHyperModel
+from speech_enhancement import registry
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.errors import UsageError, UserError
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.models.base import DenoisingHyperModel
+from speech_enhancement.signal.features import Features
+from speech_enhancement.training import saving
 
 N_WINDOWS = 2
 SMALL = {

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
-import backups
-import data_display
-import notebook_tools
-from errors import UserError
+from speech_enhancement.cli import notebooks
+from speech_enhancement.errors import UserError
+from speech_enhancement.inference import pictures as data_display
+from speech_enhancement.training import backups
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TRAIN = REPOSITORY / "colab" / "Train_denoise.ipynb"
@@ -94,15 +94,15 @@ def test_the_training_notebook_trains_listens_and_scores(trained):
 
 def test_a_later_session_goes_on_with_what_was_kept(trained, tmp_path):
     keep = trained[1] / "keep"
-    assert notebook_tools.going_on(keep / "weights", keep / "runs", "my_unet") == [
+    assert notebooks.going_on(keep / "weights", keep / "runs", "my_unet") == [
         "--no-training_from_scratch"
     ]
-    assert notebook_tools.going_on(keep / "weights", keep / "runs", "other") == []
+    assert notebooks.going_on(keep / "weights", keep / "runs", "other") == []
 
 
 def test_an_interrupted_training_is_resumed(tmp_path):
     backups.save(tmp_path / "runs" / "my_unet", lambda path: path.touch(), 3, 0.0)
-    going_on = notebook_tools.going_on(tmp_path / "weights", tmp_path / "runs", "my_unet")
+    going_on = notebooks.going_on(tmp_path / "weights", tmp_path / "runs", "my_unet")
     assert going_on == ["--resume"]
 
 
@@ -136,7 +136,7 @@ def test_no_code_of_the_project_is_copied_to_a_notebook():
 
 def test_a_command_that_fails_ends_the_cell_with_its_sentence(capsys):
     with pytest.raises(UserError, match=r"error: `--mode` must be one of"):
-        notebook_tools.run("--mode", "nothing")
+        notebooks.run("--mode", "nothing")
     assert "must be one of" in capsys.readouterr().out
 
 
@@ -152,14 +152,14 @@ def test_recordings_that_are_left_out_do_not_end_a_cell(is_made, tmp_path, monke
             made.write_text("new")
         raise UserError("left out: a.wav")
 
-    monkeypatch.setattr(notebook_tools, "_lines_of", lines)
+    monkeypatch.setattr(notebooks, "_lines_of", lines)
     with contextlib.nullcontext() if is_made else pytest.raises(UserError):
-        notebook_tools.run("--mode", "data_creation", makes=made)
+        notebooks.run("--mode", "data_creation", makes=made)
     assert capsys.readouterr().out == "left out: a.wav\n"
 
 
 def test_networks_are_kept_in_the_drive_on_colab_only(monkeypatch):
-    assert notebook_tools.keep_folder(use_drive=True) == REPOSITORY
+    assert notebooks.keep_folder(use_drive=True) == REPOSITORY
     mounted = []
     drive = types.ModuleType("google.colab.drive")
     drive.mount = mounted.append
@@ -167,8 +167,8 @@ def test_networks_are_kept_in_the_drive_on_colab_only(monkeypatch):
     colab.drive = drive
     monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
     monkeypatch.setitem(sys.modules, "google.colab", colab)
-    assert notebook_tools.keep_folder(use_drive=False) == REPOSITORY
-    assert notebook_tools.keep_folder(use_drive=True) == Path(
+    assert notebooks.keep_folder(use_drive=False) == REPOSITORY
+    assert notebooks.keep_folder(use_drive=True) == Path(
         "/content/drive/MyDrive/speech_enhancement"
     )
     assert mounted == ["/content/drive"]
@@ -190,7 +190,7 @@ def test_a_part_of_a_recording_can_be_listened_to(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(IPython.display, "display", shown.append)
     soundfile.write(tmp_path / "sound.wav", np.full((8000, 2), 0.25), 8000)
-    notebook_tools.listen(tmp_path / "sound.wav", seconds=0.5)
+    notebooks.listen(tmp_path / "sound.wav", seconds=0.5)
     with soundfile.SoundFile(io.BytesIO(shown[0].data)) as file:
         assert (file.frames, file.channels, file.samplerate) == (4000, 2, 8000)
         assert np.abs(file.read()).max() == pytest.approx(0.25, abs=1e-3)

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-import data_tools
-import losses
-import pesq_disturbance
-from model_dpcrn import DPCRN
+from speech_enhancement.files import audio_io
+from speech_enhancement.models import losses, pesq_disturbance
+from speech_enhancement.models.dpcrn import DPCRN
 
 pesq = pytest.importorskip("pesq")
 VOICES = sorted((REPOSITORY / "demo_data" / "voices").rglob("*.*"))[:4]
@@ -22,7 +21,7 @@ def pairs():
     rng = np.random.default_rng(3)
     made = []
     for path in VOICES:
-        clean = data_tools.load_audio(path, sample_rate=16000)[0][:64000]
+        clean = audio_io.load_audio(path, sample_rate=16000)[0][:64000]
         noise = rng.standard_normal(len(clean)).astype(np.float32) * np.std(clean)
         bursts = noise * (np.arange(len(clean)) % 8000 < 4000)
         made += [(clean, clean + gain * noise) for gain in (0.5, 0.1, 0.02)]

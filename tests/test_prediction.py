@@ -20,16 +20,15 @@ import small_networks
 import soundfile
 from small_videos import write_sound
 
-import audio_files
-import data_display
-import id3_pictures
-import loudness
-from atomic_files import PARTIAL
-from data_tools import load_audio
-from denoise_file import FileOptions, denoise_file
-from denoise_pipe import denoise_pipe
-from enhancer import Enhancer
-from errors import UserError
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import audio_files, id3_pictures
+from speech_enhancement.files.atomic import PARTIAL
+from speech_enhancement.files.audio_io import load_audio
+from speech_enhancement.inference import pictures as data_display
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.prediction.one_file import FileOptions, denoise_file
+from speech_enhancement.prediction.pipe import denoise_pipe
+from speech_enhancement.signal import loudness
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FORBIDDEN = ("tensorflow", "keras", "librosa", "sklearn", "matplotlib", "numba", "pandas")
@@ -669,7 +668,8 @@ def test_prediction_needs_neither_tensorflow_nor_librosa(weights, tmp_path):
     source = write(tmp_path / "a.wav")
     blocked = "".join(f"sys.modules[{name!r}] = None; " for name in FORBIDDEN)
     arguments = [str(source), "--weights_folder", str(weights.parent), "--name_model", weights.name]
-    code = f"import sys; {blocked}import main; sys.exit(main.main({arguments}))"
+    run = f"from speech_enhancement.cli import main; sys.exit(main.main({arguments}))"
+    code = f"import sys; {blocked}{run}"
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=REPOSITORY, check=True)
     assert (tmp_path / "a_denoised.wav").exists()
 

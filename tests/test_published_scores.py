@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-import registry
 from benchmarks import publish_exports, publish_scores
 from benchmarks.readme_parts import with_part
+from speech_enhancement import registry
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,9 @@ import pytest
 import small_dataset
 from conftest import REPOSITORY
 
-import callbacks
-import locks
-import run_names
-from errors import UserError
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import locks
+from speech_enhancement.training import callbacks, run_names
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +98,7 @@ def test_the_last_interrupted_training_is_resumed_without_its_name(tmp_path, mon
 HOLD = """
 import pathlib, sys
 sys.path.insert(0, ".")
-import locks
+from speech_enhancement.files import locks
 with locks.holding(pathlib.Path(sys.argv[1]), "it"):
     print("held", flush=True)
     sys.stdin.read()

@@ -7,9 +7,9 @@ import onnxruntime
 import pytest
 from small_dataset import AUDIO
 
-import saving
-from enhancer import Enhancer
-from model_dncnn import DnCNN
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.models.dncnn import DnCNN
+from speech_enhancement.training import saving
 
 
 def trained(optimizer, seed=0):

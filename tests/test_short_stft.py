@@ -5,16 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import data_tools
-from config import WINDOWS, AudioConfig
-from short_stft import LONGEST_PRODUCT, ShortSTFT
+from speech_enhancement.config import WINDOWS, AudioConfig
+from speech_enhancement.signal import dsp
+from speech_enhancement.signal.short_stft import LONGEST_PRODUCT, ShortSTFT
 
 
 def by_definition(waveforms, audio):
     """Sum of windowed samples times complex exponentials, frame by frame."""
     half = audio.n_fft // 2
     padded = np.pad(waveforms.astype(np.float64), ((0, 0), (half, 2 * audio.n_fft)))
-    window = data_tools.stft_window(audio.window, audio.n_fft).astype(np.float64)
+    window = dsp.stft_window(audio.window, audio.n_fft).astype(np.float64)
     turns = np.outer(np.arange(audio.n_bins), np.arange(audio.n_fft)) / audio.n_fft
     frames = np.stack(
         [
@@ -49,4 +49,4 @@ def test_long_and_short_frames_agree_with_the_fft(rng, n_fft):
     waveforms = rng.standard_normal((2, audio.frame_length)).astype(np.float32)
     real, imaginary = ShortSTFT(audio)(waveforms)
     assert real.flags.c_contiguous and real.dtype == imaginary.dtype == np.float32
-    np.testing.assert_allclose(real + 1j * imaginary, data_tools.stft(waveforms, audio), atol=1e-4)
+    np.testing.assert_allclose(real + 1j * imaginary, dsp.stft(waveforms, audio), atol=1e-4)

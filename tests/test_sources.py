@@ -10,10 +10,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-import data_tools
-import sources
-from errors import UsageError, UserError
-from sources import AudioPool, Recording
+from speech_enhancement.corpora import pools
+from speech_enhancement.corpora.pools import AudioPool, Recording
+from speech_enhancement.errors import UsageError, UserError
+from speech_enhancement.files import audio_io
+from speech_enhancement.signal import dsp
 
 RATE = 8000
 
@@ -40,7 +41,7 @@ def test_speakers_of_librispeech_as_it_unpacks(tmp_path):
         tmp_path, "train-clean-100/19/198/19-198-0000.flac", "train-clean-100/19/227/19-227-1.flac"
     )
     touch(tmp_path, "train-clean-100/26/495/26-495-0000.flac")
-    assert set(groups(sources.find_voices(tmp_path), tmp_path).values()) == {
+    assert set(groups(pools.find_voices(tmp_path), tmp_path).values()) == {
         "train-clean-100/19",
         "train-clean-100/26",
     }
@@ -50,7 +51,7 @@ def test_speakers_of_folders_of_speakers(tmp_path):
     touch(
         tmp_path, "vctk/p225/p225_001.wav", "vctk/p226/p226_001.ogg", "emodb/03/a.mp3", "loose.wav"
     )
-    assert groups(sources.find_voices(tmp_path), tmp_path) == {
+    assert groups(pools.find_voices(tmp_path), tmp_path) == {
         "vctk/p225/p225_001.wav": "vctk/p225",
         "vctk/p226/p226_001.ogg": "vctk/p226",
         "emodb/03/a.mp3": "emodb/03",
@@ -60,7 +61,7 @@ def test_speakers_of_folders_of_speakers(tmp_path):
 
 def test_hidden_files_are_left_alone(tmp_path):
     touch(tmp_path, "a/._1.wav", ".git/2.wav", "a/1.wav")
-    assert list(groups(sources.find_voices(tmp_path), tmp_path)) == ["a/1.wav"]
+    assert list(groups(pools.find_voices(tmp_path), tmp_path)) == ["a/1.wav"]
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def esc50(tmp_path):
 @pytest.mark.parametrize("below", [".", "audio", ".."])
 def test_classes_of_esc50(esc50, below):
     folder = (esc50 / below).resolve()
-    found = {path.name: group for path, group in sources.find_noises(folder)}
+    found = {path.name: group for path, group in pools.find_noises(folder)}
     assert found == {
         "1-1-A-0.wav": "dog",
         "1-2-A-37.wav": "clock_alarm",
@@ -90,13 +91,13 @@ def test_classes_of_esc50(esc50, below):
 
 
 def test_classes_are_chosen_by_whole_words(esc50):
-    chosen = sources.find_noises(esc50, ["alarm", "Insects"])
+    chosen = pools.find_noises(esc50, ["alarm", "Insects"])
     assert sorted(group for _, group in chosen) == ["clock_alarm", "insects"]
 
 
 def test_classes_are_chosen_by_folder(tmp_path):
     touch(tmp_path, "esc10_rain/1.wav", "train/2.wav", "vacuum cleaner/3.wav")
-    chosen = sources.find_noises(tmp_path, ["rain", "vacuum_cleaner"])
+    chosen = pools.find_noises(tmp_path, ["rain", "vacuum_cleaner"])
     assert [group for _, group in chosen] == ["esc10_rain", "vacuum cleaner"]
 
 
@@ -104,7 +105,7 @@ def test_an_unknown_class_is_refused_with_those_there_are(esc50):
     with pytest.raises(
         UsageError, match=r"among audio, clock_alarm, dog, insects\. Received: siren"
     ):
-        sources.find_noises(esc50, ["dog", "siren"])
+        pools.find_noises(esc50, ["dog", "siren"])
 
 
 def recording(group, n_samples, number):
@@ -118,23 +119,23 @@ def recording(group, n_samples, number):
 )
 def test_a_split_keeps_groups_together_and_no_side_empty(sizes, share, seed):
     recordings = [recording(str(group), n, i) for i, (group, n) in enumerate(sizes)]
-    train, validation = sources.split(recordings, share, seed)
+    train, validation = pools.split(recordings, share, seed)
     assert train and validation
     assert sorted(train + validation) == list(range(len(recordings)))
     sides = [{recordings[index].group for index in side} for side in (train, validation)]
     assert not sides[0] & sides[1] or len(sides[0] | sides[1]) == 1
-    assert (train, validation) == sources.split(recordings, share, seed)
+    assert (train, validation) == pools.split(recordings, share, seed)
 
 
 def test_a_split_takes_about_its_share():
     recordings = [recording(str(i // 2), 1000 + i, i) for i in range(200)]
-    _, validation = sources.split(recordings, 0.2, 0)
+    _, validation = pools.split(recordings, 0.2, 0)
     assert len(validation) == pytest.approx(40, abs=4)
 
 
 def test_one_recording_cannot_be_split():
     with pytest.raises(UserError, match="Received: 1"):
-        sources.split([recording("a", 10, 0)], 0.5, 0)
+        pools.split([recording("a", 10, 0)], 0.5, 0)
 
 
 @pytest.fixture
@@ -153,21 +154,21 @@ def pool(tmp_path, rng):
 def test_a_pool_holds_what_load_audio_reads(pool):
     assert [r.group for r in pool.recordings] == ["a", "b", "c"]
     for number, held in enumerate(pool.recordings):
-        expected, _ = data_tools.load_audio(held.path, RATE)
+        expected, _ = audio_io.load_audio(held.path, RATE)
         assert held.n_samples == len(expected)
-        step = np.abs(expected).max() / sources.FULL_SCALE
+        step = np.abs(expected).max() / pools.FULL_SCALE
         read = pool.read(number, 0, held.n_samples)
         np.testing.assert_allclose(read, expected, atol=0.51 * step)
-        assert held.active_rms == pytest.approx(data_tools.active_rms(expected, RATE), rel=1e-3)
+        assert held.active_rms == pytest.approx(dsp.active_rms(expected, RATE), rel=1e-3)
 
 
 def test_long_recordings_are_decoded_in_blocks(tmp_path, rng, monkeypatch):
-    monkeypatch.setattr(data_tools, "STREAM_BLOCK", 1000)
-    monkeypatch.setattr(sources, "FRAMES_PER_BLOCK", 7)
+    monkeypatch.setattr(audio_io, "STREAM_BLOCK", 1000)
+    monkeypatch.setattr(pools, "FRAMES_PER_BLOCK", 7)
     path = write(tmp_path / "a.wav", rng.standard_normal((44100, 2)) * 0.1, 44100)
     pool = AudioPool.build([(path, "a")], RATE, tmp_path / "cache", progress=False)
-    expected, _ = data_tools.load_audio(path, RATE)
-    assert pool.recordings[0].active_rms == pytest.approx(data_tools.active_rms(expected, RATE))
+    expected, _ = audio_io.load_audio(path, RATE)
+    assert pool.recordings[0].active_rms == pytest.approx(dsp.active_rms(expected, RATE))
     np.testing.assert_allclose(pool.read(0, 0, RATE), expected, atol=1e-4)
 
 
@@ -202,7 +203,7 @@ def test_a_pool_opens_again_in_another_process(pool):
 
 
 def test_a_pool_is_the_same_whatever_the_workers(pool, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "FILES_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(pools, "FILES_WORTH_A_PROCESS", 1)
     files = [(held.path, held.group) for held in pool.recordings]
     again = AudioPool.build(files, RATE, tmp_path / "other", progress=False, workers=2)
     assert again.recordings == pool.recordings
@@ -213,9 +214,9 @@ def test_a_pool_is_the_same_whatever_the_workers(pool, tmp_path, monkeypatch):
 def test_a_pool_is_reused_until_a_file_changes(pool, tmp_path, monkeypatch):
     files = [(held.path, held.group) for held in pool.recordings]
     decoded = []
-    decode = sources._decode_all
+    decode = pools._decode_all
     monkeypatch.setattr(
-        sources, "_decode_all", lambda paths, *a: decoded.extend(paths) or decode(paths, *a)
+        pools, "_decode_all", lambda paths, *a: decoded.extend(paths) or decode(paths, *a)
     )
     AudioPool.build(files, RATE, tmp_path / "cache", progress=False)
     assert not decoded
@@ -248,19 +249,19 @@ def bad_files(folder, rng):
 def test_bad_files_are_left_out_and_named(tmp_path, rng, capsys):
     reasons = bad_files(tmp_path, rng)
     write(tmp_path / "good.wav", rng.standard_normal(RATE) * 0.1)
-    pool = AudioPool.build(sources.find_voices(tmp_path), RATE, tmp_path / "cache", progress=False)
+    pool = AudioPool.build(pools.find_voices(tmp_path), RATE, tmp_path / "cache", progress=False)
     assert [held.path.name for held in pool.recordings] == ["good.wav"]
     complaints = {Path(path).name: reason for path, reason in pool.bad}
     for name, reason in reasons.items():
         assert reason in complaints[name] and name in complaints[name]
-    assert sources.report_bad([pool, pool]) == len(pool.bad)
+    assert pools.report_bad([pool, pool]) == len(pool.bad)
     assert capsys.readouterr().err.count("left out: ") == len(pool.bad)
 
 
 def test_a_pool_of_bad_files_only_is_refused_and_leaves_nothing(tmp_path):
     (tmp_path / "text.wav").write_text("this is not audio")
     with pytest.raises(UserError, match="None of the 1 recordings can be used: Cannot read"):
-        AudioPool.build(sources.find_voices(tmp_path), RATE, tmp_path / "cache", progress=False)
+        AudioPool.build(pools.find_voices(tmp_path), RATE, tmp_path / "cache", progress=False)
     assert not list((tmp_path / "cache").iterdir())
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import small_networks
 
-import live_pipe
-from audio_files import RawFormat
-from enhancer import Enhancer
-from live_devices import BlockExchange
-from live_meter import algorithmic_latency
+from speech_enhancement.files.audio_files import RawFormat
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.live import pipe as live_pipe
+from speech_enhancement.live.devices import BlockExchange
+from speech_enhancement.live.meter import algorithmic_latency
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -11,7 +11,7 @@ import pytest
 import small_dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import callbacks
+from speech_enhancement.training import callbacks
 
 
 @pytest.fixture

@@ -15,17 +15,15 @@ import pytest
 from conftest import REPOSITORY
 from small_dataset import AUDIO, save
 
-import hyperparameters
-import locks
-import search
-import trial_figures
-from config import AudioConfig
-from dataset import StoredWindows
-from errors import UsageError, UserError
-from features import Features
-from model_dncnn import DnCNN
-from model_dpcrn import DPCRN
-from model_unet import UNet
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.datasets.stored import StoredWindows
+from speech_enhancement.errors import UsageError, UserError
+from speech_enhancement.files import locks
+from speech_enhancement.models.dncnn import DnCNN
+from speech_enhancement.models.dpcrn import DPCRN
+from speech_enhancement.models.unet import UNet
+from speech_enhancement.signal.features import Features
+from speech_enhancement.training import hyperparameters, search, trial_figures
 
 # Keras Tuner's own.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
@@ -147,7 +145,8 @@ class TestSearch:
         self, windows, tmp_path, run_main, monkeypatch
     ):
         monkeypatch.setattr(
-            "training_data.make_datasets", lambda *_: (Diverging(windows), Diverging(windows))
+            "speech_enhancement.cli.training_data.make_datasets",
+            lambda *_: (Diverging(windows), Diverging(windows)),
         )
         outcome = run_main(*command(windows, tmp_path))
         assert outcome.code == 1
@@ -354,7 +353,7 @@ class TestSafety:
             return float(keras.ops.sum(model.get_weights()[0])) + np.random.rand()
 
         monkeypatch.setattr(DnCNN, "fit", fit)
-        monkeypatch.setattr("data_display.save_figure", lambda *_: None)
+        monkeypatch.setattr("speech_enhancement.inference.pictures.save_figure", lambda *_: None)
 
     def scores(self, folder):
         return {row["trial"]: row["val_snr"] for row in trials_in(folder)}

@@ -7,10 +7,11 @@ import functools
 import numpy as np
 import pytest
 
-import data_tools
-import synthetic_noise
-from enhancer import Enhancer
-from upper_band import UpperBand
+from speech_enhancement.files import audio_io
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.inference.upper_band import UpperBand
+from speech_enhancement.mixing import synthetic_noise
+from speech_enhancement.signal import dsp
 
 RATE = 48_000
 FRAME = RATE // 50
@@ -37,10 +38,10 @@ def widened(mask, seconds):
 def voices(folder):
     """Four voices with a second of silence after each, and where they are loud."""
     paths = sorted(folder.glob("voices/*/*_1.flac"))[:4]
-    parts = [np.pad(data_tools.load_audio(path, RATE)[0], (0, RATE)) for path in paths]
+    parts = [np.pad(audio_io.load_audio(path, RATE)[0], (0, RATE)) for path in paths]
     voice = np.concatenate(parts)
     voice = voice[: len(voice) // FRAME * FRAME]
-    voice = voice * LEVEL / data_tools.active_rms(voice, RATE)
+    voice = voice * LEVEL / dsp.active_rms(voice, RATE)
     loud = np.abs(voice).reshape(-1, FRAME).max(axis=1) > 0.4 * LEVEL
     return voice, np.repeat(loud, FRAME)
 

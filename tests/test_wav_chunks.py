@@ -9,7 +9,7 @@ import pytest
 import small_networks
 import soundfile
 
-import wav_chunks
+from speech_enhancement.files import wav_chunks
 
 RATE, START = 8000, 8000 * 3600
 BEXT = bytes(338) + struct.pack("<Q", START) + bytes(range(255))  # of an odd length

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from errors import UserError
-from worker_pool import DIED, as_completed, each_apart, worker_pool
+from speech_enhancement.errors import UserError
+from speech_enhancement.files.workers import DIED, as_completed, each_apart, worker_pool
 
 
 def test_the_results_of_all_workers_come_back_and_each_has_one_thread():

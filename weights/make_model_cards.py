@@ -11,13 +11,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import data_display
-import registry
-import report
-from atomic_files import replacing
-from card import ModelCard
-from features import MAGNITUDES
-from score_summary import KEY_METRICS
+from speech_enhancement import registry
+from speech_enhancement.files.atomic import replacing
+from speech_enhancement.inference import pictures
+from speech_enhancement.inference.card import ModelCard
+from speech_enhancement.scoring import report
+from speech_enhancement.scoring.summary import KEY_METRICS
+from speech_enhancement.signal.features import MAGNITUDES
 
 WEIGHTS = Path(__file__).resolve().parent
 REPOSITORY = WEIGHTS.parent
@@ -59,8 +59,8 @@ def main() -> None:
         with replacing(path.with_suffix(".md")) as temporary:
             temporary.write_text(model_card(path.stem, card, results))
         if "curve" in card.training:
-            picture = data_display.plot_losses(card.training["curve"])
-            data_display.save_figure(picture, path.with_suffix(".png"))
+            picture = pictures.plot_losses(card.training["curve"])
+            pictures.save_figure(picture, path.with_suffix(".png"))
 
 
 def model_card(name: str, card: ModelCard, results: list[dict[str, Any]]) -> str:
@@ -182,7 +182,8 @@ def data(facts: dict[str, Any]) -> str:
 def network(card: ModelCard) -> str:
     """What its code says of itself, and the values that it was built with."""
     module = registry.MODELS[card.model].split(":")[0]
-    docstring = ast.get_docstring(ast.parse((REPOSITORY / f"{module}.py").read_text()))
+    path = REPOSITORY / f"speech_enhancement{module.replace('.', '/')}.py"
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
     values = ", ".join(f"{name} {value}" for name, value in card.hyperparameters.items())
     return f"{docstring}\n\nHyper-parameters: {values}." if values else str(docstring)
 

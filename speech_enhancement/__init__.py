@@ -1,0 +1,22 @@
+"""Removes noise from speech, and trains the networks that do it.
+
+>>> from speech_enhancement import Enhancer
+>>> clean = Enhancer.load().enhance(samples, rate)  # the shape of `samples`
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from speech_enhancement.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from speech_enhancement.inference.enhancer import Enhancer, StreamingEnhancer
+
+__all__ = ["Enhancer", "StreamingEnhancer", "UsageError", "UserError"]
+
+
+def __getattr__(name: str) -> Any:
+    """The classes that need numpy and a runtime, imported when they are asked for."""
+    if name in ("Enhancer", "StreamingEnhancer"):
+        return getattr(importlib.import_module("speech_enhancement.inference.enhancer"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

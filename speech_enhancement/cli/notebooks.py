@@ -1,0 +1,157 @@
+"""What the notebooks do beside calling `main.py`: show, listen, and keep networks in a Drive."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from speech_enhancement import places
+from speech_enhancement.errors import UserError
+from speech_enhancement.training import backups
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REPOSITORY = places.WORK.resolve()
+DRIVE = Path("/content/drive")
+KEPT = Path("MyDrive/speech_enhancement")
+LAST_LINES = 20
+PICTURE_DPI = 80
+
+
+def keep_folder(use_drive: bool) -> Path:
+    """Folder that outlives the session: in the user's Google Drive on Colab, else the repository.
+
+    Args:
+        use_drive: ask Colab for the Drive.
+    """
+    try:
+        from google.colab import drive
+    except ImportError:
+        return REPOSITORY
+    if not use_drive:
+        return REPOSITORY
+    drive.mount(str(DRIVE))
+    return DRIVE / KEPT
+
+
+def run(*arguments: Any, makes: Path | None = None) -> None:
+    """Run `main.py` in a process of its own, and show what it says as it says it.
+
+    Args:
+        arguments: those of the command line.
+        makes: a file that is written last; where it was, that some recordings had to be left out
+            is no failure.
+
+    Raises:
+        UserError: it failed.
+    """
+    before = _changed_at(makes) if makes else None
+    try:
+        for line in _lines_of(arguments):
+            print(line, end="")
+    except UserError:
+        if not makes or _changed_at(makes) in (None, before):
+            raise
+
+
+def train(run_folder: Path, *arguments: Any) -> None:
+    """Run `main.py --mode training`, and draw the losses anew after each epoch.
+
+    Args:
+        run_folder: where the training keeps its log and `loss.png`.
+        arguments: options of the training.
+
+    Raises:
+        UserError: it failed.
+    """
+    from IPython.display import Image, display
+
+    picture = run_folder / "loss.png"
+    text = display({"text/plain": ""}, raw=True, display_id=True)
+    curve = display({"text/plain": ""}, raw=True, display_id=True)
+    lines: deque[str] = deque(maxlen=LAST_LINES)
+    shown = _changed_at(picture)
+    for line in _lines_of(("--mode", "training", *arguments)):
+        lines.append(line)
+        text.update({"text/plain": "".join(lines)}, raw=True)
+        if _changed_at(picture) not in (None, shown):
+            shown = _changed_at(picture)
+            curve.update(Image(picture.read_bytes()))
+
+
+def _changed_at(path: Path) -> int | None:
+    """When a file was written, ns; none if there is none."""
+    return path.stat().st_mtime_ns if path.is_file() else None
+
+
+def _lines_of(arguments: tuple[Any, ...]) -> Iterator[str]:
+    """What `main.py` says with these arguments; it ends with the notebook's cell.
+
+    Raises:
+        UserError: it failed.
+    """
+    with subprocess.Popen(
+        [sys.executable, "main.py", *map(str, arguments)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        said: IO[str] = process.stdout  # type: ignore[assignment]
+        last = ""
+        try:
+            for line in said:
+                last = line.strip() or last
+                yield line
+        finally:
+            process.terminate()
+    if process.returncode:
+        raise UserError(last)
+
+
+def going_on(weights_folder: Path, run_dir: Path, name: str) -> list[str]:
+    """Options of a training that goes on where an earlier session stopped, if there was one.
+
+    Args:
+        weights_folder, run_dir: folders that outlived it.
+        name: name of the network.
+    """
+    if backups.newest(run_dir / name):
+        return ["--resume"]
+    if (weights_folder / f"{name}.keras").is_file():
+        return ["--no-training_from_scratch"]
+    return []
+
+
+def show(figure: Figure) -> None:
+    """Show a figure, which need not be one of pyplot."""
+    from IPython.display import Image, display
+
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=PICTURE_DPI)
+    display(Image(data.getvalue()))
+
+
+def listen(path: Path, title: str = "", seconds: float | None = None) -> None:
+    """Show a player for a recording.
+
+    Args:
+        path: the recording.
+        title: what to call it.
+        seconds: how much of it; all by default.
+    """
+    import soundfile
+    from IPython.display import Audio, display
+
+    with soundfile.SoundFile(path) as file:
+        rate = file.samplerate
+        samples = file.read(-1 if seconds is None else round(seconds * rate), always_2d=True)
+    print(title or path.name)
+    display(Audio(samples.T, rate=rate, normalize=False))

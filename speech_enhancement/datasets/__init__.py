@@ -1,0 +1,1 @@
+"""Batches to learn from: stored windows, or mixtures drawn while training runs."""

@@ -1,0 +1,1 @@
+"""What lies on a disk or comes from a network: read through one door, written whole."""

@@ -1,0 +1,129 @@
+"""Processes that share out the work of one command, one thread each."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from speech_enhancement.errors import UserError
+
+DIED = "its process was killed"
+# Read by the libraries of a new process when they load. The last two let glibc keep the memory of
+# arrays for the next ones, where it would return it to the system every time.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
+}
+
+
+@contextlib.contextmanager
+def worker_pool(
+    workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
+) -> Iterator[ProcessPoolExecutor]:
+    """Processes that start afresh, and end with the block or with this process.
+
+    Args:
+        workers: how many.
+        initializer: called first in each of them, with `arguments`.
+        arguments: what the processes keep; sent once.
+
+    Raises:
+        UserError: one of them was killed.
+    """
+    os.environ.update(ENVIRONMENT)
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _start, (initializer, *arguments)
+    )
+    try:
+        yield pool
+    except (KeyboardInterrupt, GeneratorExit):
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    except BrokenProcessPool as error:
+        raise UserError(
+            "A worker process was killed, perhaps for want of memory; try fewer `--workers`, or "
+            "fewer `--jobs`"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def each_apart(
+    function: Callable[..., Any], tasks: Mapping[Any, tuple[Any, ...]], workers: int
+) -> Iterator[tuple[Any, Any]]:
+    """Results of tasks, any of which may end the process that does it.
+
+    If a process dies, each task that was left is tried once more, alone, so that only the one that
+    kills its process is lost.
+
+    Args:
+        function: what is done.
+        tasks: its arguments, by a name for each task.
+        workers: processes, at most.
+
+    Returns:
+        Names and results, in the order in which they are done; `DIED` in place of a result.
+    """
+    left = dict(tasks)
+    with contextlib.suppress(BrokenProcessPool):
+        for name, result in _through_pool(function, tasks, min(workers, len(tasks))):
+            del left[name]
+            yield name, result
+    for name, arguments in left.items():
+        try:
+            yield from _through_pool(function, {name: arguments}, 1)
+        except BrokenProcessPool:
+            yield name, DIED
+
+
+def _through_pool(
+    function: Callable[..., Any], tasks: Mapping[Any, tuple[Any, ...]], workers: int
+) -> Iterator[tuple[Any, Any]]:
+    """Names and results of tasks from new processes.
+
+    Raises:
+        BrokenProcessPool: one of them died.
+    """
+    died = False
+    with worker_pool(workers) as pool:
+        futures = {pool.submit(function, *arguments): name for name, arguments in tasks.items()}
+        for future in concurrent.futures.as_completed(futures):
+            died = died or isinstance(future.exception(), BrokenProcessPool)
+            if not died:
+                yield futures[future], future.result()
+    if died:
+        raise BrokenProcessPool
+
+
+def as_completed(futures: list[concurrent.futures.Future[Any]]) -> Iterator[Any]:
+    """Results in the order in which they come."""
+    for future in concurrent.futures.as_completed(futures):
+        yield future.result()
+
+
+def _start(initializer: Callable[..., None] | None, *arguments: Any) -> None:
+    """Leave Ctrl-C to the parent, and watch it, before the first piece of work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer(*arguments)
+
+
+def _die_with_parent() -> None:
+    """End this process when the one that started it ends, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

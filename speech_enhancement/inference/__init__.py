@@ -1,0 +1,1 @@
+"""A trained network at work: its card, its runtime, recordings in blocks."""

@@ -1,0 +1,66 @@
+"""The files of a network, which appear together or not at all.
+
+They are written into a folder of their own, and are there from the moment at which it is called
+`.NAME.ready`. Whoever comes next, to read the network or to write it, moves out of it what a kill
+left in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import atomic
+
+
+@contextlib.contextmanager
+def replacing_network(stem: Path) -> Iterator[Path]:
+    """A folder whose files come to lie beside `stem` if the block succeeds, else vanish.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    stem = Path(stem)
+    try:
+        with atomic.partial_folder(stem.parent) as folder:
+            yield folder
+            for path in folder.iterdir():
+                atomic.flush(path)
+            atomic.flush(folder)
+            complete(stem)
+            folder.rename(_ready(stem))
+            atomic.flush(stem.parent)
+        complete(stem)
+    except OSError as error:
+        raise UserError(f"Cannot write {stem}: {error.strerror or error}") from error
+
+
+def complete(stem: Path) -> None:
+    """Lay files that are ready beside `stem`.
+
+    Raises:
+        OSError: they cannot be moved.
+    """
+    ready = _ready(stem)
+    if not ready.is_dir():
+        return
+    for path in ready.iterdir():
+        # Another process may be doing the same.
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(stem.parent / path.name)
+    atomic.flush(stem.parent)
+    with contextlib.suppress(FileNotFoundError):
+        ready.rmdir()
+
+
+def complete_for_reading(stem: Path) -> None:
+    """As `complete`, if the folder may be written."""
+    with contextlib.suppress(OSError):
+        complete(stem)
+
+
+def _ready(stem: Path) -> Path:
+    """The folder of files that only have to be moved."""
+    return stem.with_name(f".{stem.name}.ready")

@@ -1,0 +1,1 @@
+"""Sound denoised while it arrives."""

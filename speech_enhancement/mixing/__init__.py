@@ -1,0 +1,1 @@
+"""Mixtures of voices and noises: how they are drawn."""

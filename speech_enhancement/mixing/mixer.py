@@ -1,0 +1,404 @@
+"""Draws noisy/clean training windows out of recordings of voices and noises, or of pairs.
+
+A window costs a few milliseconds of one core, so that it can be drawn while a network trains:
+nothing is stored then and no window comes twice. `Mixer.batch` depends on the seed, the epoch and
+the index alone, whoever computes it.
+
+Keras is not imported here: worker processes load this module alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, KeysView, Sequence
+
+import numpy as np
+
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.corpora.pools import AudioPool
+from speech_enhancement.errors import UserError
+from speech_enhancement.mixing import augment, reverberation, synthetic_noise
+from speech_enhancement.mixing.recipe import MixingConfig
+from speech_enhancement.mixing.reverberation import ImpulseResponse
+from speech_enhancement.signal import dsp
+
+AUDIBLE_RE_RECORDING = 10.0 ** (-30.0 / 20.0)
+CROP_ATTEMPTS = 4
+PICK_ATTEMPTS = 50
+FADE_S = 0.005
+PAUSE_S = (0.05, 0.4)
+GAP_SHARE = (0.1, 0.6)
+HIGHEST_PEAK = 0.99
+BABBLE_SPREAD_DB = 4.0
+
+
+class Recordings:
+    """An `AudioPool` from which recordings, crops and whole windows are drawn at random.
+
+    Args:
+        pool: the recordings.
+        balance: groups (speakers, kinds of noise) are drawn with a probability proportional to
+            their duration to this power; recordings of one group to their duration.
+        indices: use only these recordings; all by default.
+    """
+
+    def __init__(
+        self, pool: AudioPool, balance: float, indices: Sequence[int] | None = None
+    ) -> None:
+        self.pool = pool
+        self.group_of = [recording.group for recording in pool.recordings]
+        members: dict[str, list[int]] = {}
+        self.indices = list(range(len(self.group_of)) if indices is None else indices)
+        for index in self.indices:
+            members.setdefault(self.group_of[index], []).append(index)
+        self._names = list(members)
+        self._members = members
+        lengths = {
+            name: np.array([pool.recordings[i].n_samples for i in indices], np.float64)
+            for name, indices in members.items()
+        }
+        self._within = {name: _cumulative(length) for name, length in lengths.items()}
+        totals = np.array([lengths[name].sum() for name in self._names])
+        self._between = _cumulative(totals**balance)
+
+    @property
+    def groups(self) -> KeysView[str]:
+        """The names of the groups."""
+        return self._members.keys()
+
+    def pick(self, rng: np.random.Generator, avoid: Collection[str] = ()) -> int:
+        """The index of a recording, of none of the groups `avoid` unless there is no other."""
+        for _ in range(PICK_ATTEMPTS):
+            name = self._names[int(np.searchsorted(self._between, rng.uniform()))]
+            if name not in avoid:
+                return self.pick_of(rng, name)
+        others = [name for name in self._names if name not in avoid] or self._names
+        return self.pick_of(rng, others[rng.integers(len(others))])
+
+    def pick_of(self, rng: np.random.Generator, group: str) -> int:
+        """The index of a recording of one group."""
+        place = int(np.searchsorted(self._within[group], rng.uniform()))
+        return self._members[group][place]
+
+    def crop(self, rng: np.random.Generator, index: int, length: int) -> np.ndarray:
+        """`length` samples of a recording, or all of it if it is shorter; silent places avoided."""
+        recording = self.pool.recordings[index]
+        spare = recording.n_samples - length
+        if spare <= 0:
+            return self.pool.read(index, 0, recording.n_samples)
+        for _ in range(CROP_ATTEMPTS):
+            piece = self.pool.read(index, int(rng.integers(spare + 1)), length)
+            if _rms(piece) > AUDIBLE_RE_RECORDING * recording.active_rms:
+                break
+        return piece
+
+    def window(
+        self, rng: np.random.Generator, index: int, length: int, pause: tuple[int, int]
+    ) -> np.ndarray:
+        """`length` samples of a recording, followed by others of its group while it is too short.
+
+        Args:
+            rng: source of randomness.
+            index: the recording that comes first.
+            length: samples.
+            pause: range of the silence between two recordings, samples.
+        """
+        piece = self.crop(rng, index, length)
+        if len(piece) == length:
+            return piece
+        window = np.zeros(length, np.float32)
+        position = 0
+        while position < length:
+            end = min(position + len(piece), length)
+            window[position:end] = faded(piece, self.pool.sample_rate)[: end - position]
+            position = end + int(rng.integers(pause[0], pause[1] + 1))
+            index = self.pick_of(rng, self.group_of[index])
+            piece = self.crop(rng, index, max(1, length - position))
+        return window
+
+
+class Recipe:
+    """What a recipe does to a finished mixture.
+
+    Args:
+        audio: the geometry; `frame_length` is the length of a window.
+        config: the recipe.
+    """
+
+    def __init__(self, audio: AudioConfig, config: MixingConfig) -> None:
+        self.audio = audio
+        self.config = config
+
+    def _at_level(
+        self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The pair at a random level of the mixture, never so loud that it clips."""
+        wanted = dsp.db_to_amplitude(rng.uniform(*self.config.level_dbfs))
+        peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), dsp.TINY)
+        gain = np.float32(np.minimum(wanted / self._level(noisy), HIGHEST_PEAK / peak))
+        return noisy * gain, clean * gain
+
+    def _degrade(
+        self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Now and then what devices and networks do to a mixture.
+
+        The clean target is moved, made louder and robbed of its highs with it; else it stays as it
+        is. A network whose target kept the highs would learn to invent them.
+        """
+        config, rate = self.config, self.audio.sample_rate
+        chances = rng.uniform(size=6)
+        if chances[3] < config.volume_probability:
+            gain = 2 * (rng.uniform(*config.volume_gain_db),)
+            noisy, clean = (augment.change_volume(w, rate, rng, gain) for w in (noisy, clean))
+        if chances[4] < config.time_shift_probability:
+            delay = 2 * (rng.uniform(*config.time_shift_s),)
+            noisy, clean = (augment.time_shift(w, rate, rng, delay) for w in (noisy, clean))
+        if chances[5] < config.artificial_noise_probability:
+            noisy = augment.add_artificial_noise(noisy, rate, rng, config.artificial_noise_snr_db)
+        if chances[0] < config.low_pass_probability:
+            cutoff = 2 * (rng.uniform(*config.low_pass_hz),)
+            noisy, clean = (augment.low_pass(w, rate, rng, cutoff) for w in (noisy, clean))
+        if chances[1] < config.clip_probability:
+            noisy = augment.clip(noisy, rate, rng, config.clip_fraction)
+        if chances[2] < config.codec_probability:
+            noisy = augment.codec_round_trip(noisy, rate, rng, config.codec_compression)
+        return noisy, clean
+
+    def _level(self, waveform: np.ndarray) -> float:
+        """RMS of the active frames, above zero."""
+        return max(dsp.active_rms(waveform, self.audio.sample_rate), dsp.TINY)
+
+
+class PairAugmenter(Recipe):
+    """What a recipe does to recorded pairs: speed, tone colour, level and degradations."""
+
+    def draw(
+        self, rng: np.random.Generator, read: Callable[[int], tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A noisy and a clean window, float32 (frame_length,) each.
+
+        Args:
+            rng: source of randomness.
+            read: gives as many samples of both recordings as it is asked for.
+        """
+        config, rate, length = self.config, self.audio.sample_rate, self.audio.frame_length
+        factor = _sometimes(rng, config.speed_probability, config.speed)
+        pair = read(length if factor == 1.0 else int(np.ceil(length * factor)) + 1)
+        if factor != 1.0:
+            pair = _both(
+                lambda w: augment.fit_length(augment.play_at(w, rate, factor), length), pair
+            )
+        if rng.uniform() < config.equalise_probability:
+            colour = int(rng.integers(2**32))
+            pair = _both(
+                lambda w: augment.equalise(
+                    w, rate, np.random.default_rng(colour), config.equalise_gain_db
+                ),
+                pair,
+            )
+        return self._degrade(rng, *self._at_level(rng, *pair))
+
+
+class Mixer(Recipe):
+    """Draws mixtures of one geometry.
+
+    Args:
+        voices: clean voices at the configuration's sample rate.
+        noises: noises at the same rate.
+        voice_indices, noise_indices: recordings to use; all by default.
+        audio: the geometry; `frame_length` is the length of a window.
+        config: the recipe.
+        seed: of everything that is random.
+
+    Raises:
+        UserError: a pool is empty or at another sample rate.
+    """
+
+    def __init__(
+        self,
+        voices: AudioPool,
+        noises: AudioPool,
+        audio: AudioConfig,
+        config: MixingConfig | None = None,
+        seed: int = 0,
+        voice_indices: Sequence[int] | None = None,
+        noise_indices: Sequence[int] | None = None,
+    ) -> None:
+        for name, pool in (("voices", voices), ("noises", noises)):
+            if not pool.recordings or pool.sample_rate != audio.sample_rate:
+                raise UserError(
+                    f"The {name} must be recordings at {audio.sample_rate} Hz. Received: "
+                    f"{len(pool.recordings)} at {pool.sample_rate} Hz"
+                )
+        super().__init__(audio, config or MixingConfig())
+        self.seed = seed
+        self.voices = Recordings(voices, self.config.balance, voice_indices)
+        self.noises = Recordings(noises, self.config.balance, noise_indices)
+
+    def batch(self, epoch: int, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """The mixtures at a place of the training, always the same ones.
+
+        Args:
+            epoch: number of the epoch.
+            index: number of the batch in it.
+            size: mixtures in the batch.
+
+        Returns:
+            The noisy and the clean windows, float32 (size, frame_length) each.
+        """
+        rng = np.random.default_rng([self.seed, epoch, index])
+        noisy = np.empty((size, self.audio.frame_length), np.float32)
+        clean = np.empty_like(noisy)
+        for row in range(size):
+            noisy[row], clean[row] = self.draw(rng)
+        return noisy, clean
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One mixture: noisy and clean, float32 (frame_length,) each."""
+        config = self.config
+        kind = rng.uniform()
+        if kind < config.noise_only_probability:
+            noise = self.draw_noise(rng, avoid="")
+            return self._degrade(rng, *self._at_level(rng, noise, np.zeros_like(noise)))
+        near_clean = kind < config.noise_only_probability + config.clean_only_probability
+        snr_db = config.clean_only_snr_db if near_clean else rng.uniform(*config.snr_db)
+        voice, target, speaker = self.draw_voice(rng)
+        noise = self.draw_noise(rng, avoid=speaker)
+        noisy, _ = dsp.mix_at_snr(voice, noise, snr_db, self._level(target), self._level(noise))
+        return self._degrade(rng, *self._at_level(rng, noisy, target))
+
+    def draw_voice(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
+        """A voice as it reaches the microphone, its clean target, and the group it is of.
+
+        The two differ in the late reverberation only (see `augment.reverberate_pair`).
+        """
+        config, rate = self.config, self.audio.sample_rate
+        index = self.voices.pick(rng)
+        pause = (round(PAUSE_S[0] * rate), round(PAUSE_S[1] * rate))
+        factor = _sometimes(rng, config.speed_probability, config.speed)
+        voice = self._played(rng, self.voices, index, factor, pause)
+        if rng.uniform() < config.gap_probability:
+            voice = with_gap(voice, rate, rng)
+        if rng.uniform() < config.equalise_probability:
+            voice = augment.equalise(voice, rate, rng, config.equalise_gain_db)
+        target = voice
+        if rng.uniform() < config.reverb_probability:
+            room = self.rooms[rng.integers(len(self.rooms))]
+            voice, target = augment.reverberate_pair(voice, room)
+        return voice, target, self.voices.group_of[index]
+
+    def draw_noise(self, rng: np.random.Generator, avoid: str) -> np.ndarray:
+        """One noise or two at once, at any level; `avoid` is the group kept out of babble."""
+        first = self._one_noise(rng, avoid)
+        if rng.uniform() >= self.config.two_noises_probability:
+            return first
+        second = self._one_noise(rng, avoid)
+        relative_db = rng.uniform(*self.config.second_noise_gain_db)
+        return dsp.mix_at_snr(first, second, -relative_db, self._level(first), self._level(second))[
+            0
+        ]
+
+    def babble(self, rng: np.random.Generator, avoid: str) -> np.ndarray:
+        """The sum of many voices, each of another group, and none of the group `avoid`."""
+        total = np.zeros(self.audio.frame_length, np.float32)
+        heard = {avoid}
+        fewest, most = self.config.babble_voices
+        for _ in range(rng.integers(fewest, most + 1)):
+            if heard >= self.voices.groups:
+                heard = {avoid}
+            index = self.voices.pick(rng, heard)
+            heard.add(self.voices.group_of[index])
+            level = self.voices.pool.recordings[index].active_rms
+            gain = dsp.db_to_amplitude(rng.normal(0.0, BABBLE_SPREAD_DB))
+            piece = self.voices.window(rng, index, len(total), (0, 0))
+            total += piece * np.float32(gain / max(level, dsp.TINY))
+        return total
+
+    @functools.cached_property
+    def rooms(self) -> list[ImpulseResponse]:
+        """The rooms that voices are put into, made on first use."""
+        config, rate = self.config, self.audio.sample_rate
+        if config.reverb_dir is not None:
+            return reverberation.load_bank(config.reverb_dir, rate)
+        return reverberation.synthesise_bank(config.n_rooms, rate, self.seed, config.reverb_rt60_s)
+
+    def _one_noise(self, rng: np.random.Generator, avoid: str) -> np.ndarray:
+        """A babble, a synthetic or a recorded noise."""
+        config, rate = self.config, self.audio.sample_rate
+        kind = rng.uniform()
+        if kind < config.babble_probability:
+            noise = self.babble(rng, avoid)
+        elif kind < config.babble_probability + config.synthetic_probability:
+            names = list(synthetic_noise.NOISES)
+            name = names[rng.integers(len(names))]
+            return synthetic_noise.NOISES[name](self.audio.frame_length, rate, rng)
+        else:
+            index = self.noises.pick(rng)
+            factor = _sometimes(rng, config.noise_speed_probability, config.noise_speed)
+            noise = self._played(rng, self.noises, index, factor, (0, 0))
+        if rng.uniform() < config.noise_equalise_probability:
+            noise = augment.equalise(noise, rate, rng, config.equalise_gain_db)
+        return noise
+
+    def _played(
+        self,
+        rng: np.random.Generator,
+        source: Recordings,
+        index: int,
+        factor: float,
+        pause: tuple[int, int],
+    ) -> np.ndarray:
+        """A window of a recording played at `factor` times its speed."""
+        length = self.audio.frame_length
+        if factor == 1.0:
+            return source.window(rng, index, length, pause)
+        slice_ = source.window(rng, index, int(np.ceil(length * factor)) + 1, pause)
+        return augment.fit_length(augment.play_at(slice_, self.audio.sample_rate, factor), length)
+
+
+def with_gap(waveform: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Put a silence before, into or behind the sound; what is pushed out at the end is lost."""
+    length = len(waveform)
+    gap = round(rng.uniform(*GAP_SHARE) * length)
+    cut = (0, length - gap, int(rng.integers(length - gap + 1)))[rng.integers(3)]
+    broken = np.zeros_like(waveform)
+    broken[:cut] = faded(waveform[:cut], rate)
+    broken[cut + gap :] = faded(waveform[cut : length - gap], rate)
+    return broken
+
+
+def faded(waveform: np.ndarray, rate: int) -> np.ndarray:
+    """A copy that rises from and falls to silence within 5 ms, so that a cut does not click."""
+    n_fade = min(round(FADE_S * rate), len(waveform) // 2)
+    ramp = np.linspace(0.0, 1.0, n_fade, endpoint=False, dtype=np.float32)
+    result = waveform.copy()
+    result[:n_fade] *= ramp
+    result[len(result) - n_fade :] *= ramp[::-1]
+    return result
+
+
+def _both(
+    change: Callable[[np.ndarray], np.ndarray], pair: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two waveforms, changed alike."""
+    return change(pair[0]), change(pair[1])
+
+
+def _sometimes(rng: np.random.Generator, probability: float, limits: tuple[float, float]) -> float:
+    """A factor within `limits` with some probability, else 1."""
+    drawn = rng.uniform(*limits)
+    return drawn if rng.uniform() < probability else 1.0
+
+
+def _cumulative(weights: np.ndarray) -> np.ndarray:
+    """Cumulative probabilities, the last exactly 1."""
+    total = np.cumsum(weights)
+    total /= total[-1]
+    total[-1] = 1.0
+    return total
+
+
+def _rms(waveform: np.ndarray) -> float:
+    """Root mean square over everything."""
+    return float(np.sqrt(np.dot(waveform, waveform) / max(1, len(waveform))))

@@ -1,0 +1,1 @@
+"""The networks, one a file, and their losses; nothing here knows files."""

@@ -1,0 +1,1 @@
+"""Recordings denoised from disk to disk, one or many."""

@@ -1,0 +1,372 @@
+"""Denoises many recordings, in this process or in several, and says how each of them went.
+
+A recording that fails is a line of the result, never the end of the others. Where a damaged one can
+crash its decoder or encoder, all are denoised in processes of their own.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import datetime
+import functools
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from speech_enhancement.errors import UserError, printable
+from speech_enhancement.files import workers
+from speech_enhancement.files.audio_files import check_regular_file, is_risky
+from speech_enhancement.inference import runtime
+from speech_enhancement.inference.card import ModelCard, file_sha256
+from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.prediction.jobs import DONE, FAILED, SKIPPED, STARTED, Job, Manifest, Record
+from speech_enhancement.prediction.one_file import (
+    FileOptions,
+    Progress,
+    Report,
+    check_replaceable,
+    denoise_file,
+    fitting_target,
+    result_paths,
+)
+from speech_enhancement.prediction.summary import speed
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSettings:
+    """What all recordings of a batch share; sent to every process.
+
+    Args:
+        stem: path of the network's files without suffix.
+        runtime, threads, strength, max_attenuation_db: see `Enhancer.load`.
+        file_options: what else to do.
+        overwrite: denoise again what is done, and replace files that this program did not write.
+    """
+
+    stem: Path
+    runtime: str = "auto"
+    threads: int = 1
+    strength: float = 1.0
+    max_attenuation_db: float | None = None
+    file_options: FileOptions = dataclasses.field(default_factory=FileOptions)
+    overwrite: bool = False
+
+    def load(self) -> Enhancer:
+        """The enhancer.
+
+        Raises:
+            UserError: there is no such network, or its files do not belong together.
+        """
+        return Enhancer.load(
+            self.stem, self.runtime, self.threads, self.strength, self.max_attenuation_db
+        )
+
+    def fingerprint(self, card: ModelCard) -> Record:
+        """All that a result depends on beside the recording."""
+        path = runtime.network_path(self.stem, self.runtime)
+        return {
+            "network": self.stem.name,
+            "network_sha256": card.sha256[path.suffix],
+            "strength": self.strength,
+            "max_attenuation_db": self.max_attenuation_db,
+            **dataclasses.asdict(self.file_options),
+        }
+
+
+def _that_matters(options: Record) -> Record:
+    """What of the options of a result makes it another, so that new ones leave old results be.
+
+    Noise and picture are files beside it, which are there or not.
+    """
+    defaults = {
+        "strength": BatchSettings.strength,
+        "max_attenuation_db": BatchSettings.max_attenuation_db,
+        **dataclasses.asdict(FileOptions()),
+    }
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in ("save_noise", "plot", "dark_plot")
+        and not (name in defaults and value == defaults[name])
+    }
+
+
+class Worker:
+    """Denoises one recording after the other.
+
+    Args:
+        settings: what they share.
+    """
+
+    def __init__(self, settings: BatchSettings) -> None:
+        self._settings = settings
+        self._enhancer = settings.load()
+        self._options = settings.fingerprint(self._enhancer.card)
+        self._manifests: dict[Path, Manifest] = {}
+
+    def denoise(self, job: Job, progress: Progress | None = None) -> Record:
+        """Do one job, unless it is done already; gives what the manifest says of it."""
+        try:
+            return self._denoise(job, self._manifest(job), progress)
+        except UserError as error:
+            record = failure(job, str(error))
+        except OSError as error:
+            record = failure(job, f"Cannot denoise {job.source}: {error.strerror or error}")
+        except Exception as error:  # whatever one file does to a decoder, the others go on
+            record = failure(job, f"Cannot denoise {job.source}: {type(error).__name__}: {error}")
+        if job.root.is_dir():
+            with contextlib.suppress(UserError, OSError):
+                self._manifest(job).append(record)
+        return record
+
+    def _manifest(self, job: Job) -> Manifest:
+        """What is known of the results beside a job's."""
+        if job.root not in self._manifests:
+            self._manifests[job.root] = Manifest(job.root)
+        return self._manifests[job.root]
+
+    def _denoise(self, job: Job, manifest: Manifest, progress: Progress | None) -> Record:
+        """See `denoise`; an error ends it."""
+        check_regular_file(job.source)
+        job, notes = self._fitting(job)
+        check_replaceable(job.target, job.source, self._settings.file_options)
+        record: Record = {
+            "output": job.name,
+            "input": str(job.source),
+            "input_sha256": file_sha256(job.source),
+            "options": self._options,
+        }
+        if self._is_done(job, manifest, record):
+            return {**manifest.record(job), "status": SKIPPED}
+        manifest.append({**record, "status": STARTED})
+        begin = time.perf_counter()
+        report = denoise_file(
+            self._enhancer, job.source, job.target, self._settings.file_options, progress
+        )
+        record |= dataclasses.asdict(report)
+        record["notes"] = [*notes, *report.notes]
+        record["seconds"] = round(time.perf_counter() - begin, 3)
+        record["output_bytes"] = job.target.stat().st_size
+        record |= {"status": DONE, "finished": _now()}
+        manifest.append(record)
+        return record
+
+    def _fitting(self, job: Job) -> tuple[Job, list[str]]:
+        """The job, with another format if the wanted one does not hold the recording; and notes."""
+        target, notes = fitting_target(job.source, job.target, self._settings.file_options)
+        return dataclasses.replace(job, target=target), notes
+
+    def _is_done(self, job: Job, manifest: Manifest, record: Record) -> bool:
+        """Whether the result is there, made of the same recording in the same way.
+
+        Raises:
+            UserError: a file of that name is there which this program did not write.
+        """
+        results = result_paths(job.target, self._settings.file_options)
+        there = [path for path in results if path.exists()]
+        if self._settings.overwrite or not there:
+            return False
+        if not manifest.owns(job):
+            raise UserError(f"{there[0]} exists already; give --overwrite to replace it")
+        if job.target not in there:
+            return False
+        known = manifest.record(job)
+        return _same(known, record, job.target.stat().st_size) and there == results
+
+
+def _same(known: Record, wanted: Record, output_bytes: int) -> bool:
+    """Whether a result that is known is the one that is wanted."""
+    return (
+        known.get("status") == DONE
+        and known.get("input_sha256") == wanted["input_sha256"]
+        and known.get("output_bytes") == output_bytes
+        and _that_matters(known["options"]) == _that_matters(wanted["options"])
+    )
+
+
+def failure(job: Job, sentence: str) -> Record:
+    """The record of a recording that could not be denoised."""
+    return {
+        "output": job.name,
+        "input": str(job.source),
+        "status": FAILED,
+        "error": sentence,
+        "finished": _now(),
+    }
+
+
+def _now() -> str:
+    """The time of day, UTC, as in 2024-05-01T12:00:00+00:00."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def denoise_jobs(jobs: list[Job], settings: BatchSettings, n_processes: int = 1) -> list[Record]:
+    """Do all jobs, with progress bars on a terminal; a failure is told as soon as it happens.
+
+    Args:
+        jobs: what to do.
+        settings: what the jobs share.
+        n_processes: how many recordings are denoised at a time.
+
+    Returns:
+        The records of the jobs, in their order.
+
+    Raises:
+        UserError: there is no network to do it with.
+    """
+    is_alone = n_processes == 1 or len(jobs) == 1
+    if is_alone and not any(
+        is_risky(job.source, job.target, settings.file_options.raw) for job in jobs
+    ):
+        records = _one_by_one(jobs, Worker(settings))
+    else:
+        settings.load()  # one sentence now instead of one from each process
+        records = _in_processes(jobs, settings, min(n_processes, len(jobs)))
+    by_job: dict[Job, Record] = {}
+    sizes = {job: _file_size(job.source) for job in jobs}
+    bytes_in_all = sum(sizes.values())
+    with tqdm(
+        total=bytes_in_all, desc="recordings", disable=None, bar_format=BAR, smoothing=0
+    ) as bar:
+        for job, record in records:
+            by_job[job] = record
+            if record["status"] == FAILED:
+                bar.write(f"error: {printable(record['error'])}", file=sys.stderr)
+            elif record["status"] == DONE:
+                for note in record["notes"]:
+                    bar.write(f"note: {printable(f'{job.source}: {note}')}", file=sys.stderr)
+            if record["status"] == SKIPPED:
+                bar.total -= sizes[job]  # or what is left would seem as fast as that
+            else:
+                bar.update(sizes[job])
+            _show_batch(bar, by_job, len(jobs))
+    return [by_job[job] for job in jobs]
+
+
+def denoise_apart(source: Path, target: Path, settings: BatchSettings) -> Report:
+    """Denoise one recording in a process of its own, so that what crashes is not this one.
+
+    Args:
+        source: the recording.
+        target: its result, alone in its folder.
+        settings: how.
+
+    Raises:
+        UserError: it crashed, or cannot be denoised.
+    """
+    job = Job(source, target, target.parent)
+    ((_, record),) = _in_processes([job], settings, 1)
+    if record["status"] == FAILED:
+        raise UserError(record["error"])
+    return Report(**{field.name: record[field.name] for field in dataclasses.fields(Report)})
+
+
+def _file_size(path: Path) -> int:
+    """Bytes of a recording, as far as they can be told."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def _show_batch(bar: tqdm, by_job: dict[Job, Record], n_jobs: int) -> None:
+    """Say how many recordings are done, and how fast it went."""
+    bar.set_description_str(f"{len(by_job)} of {n_jobs} recordings", refresh=False)
+    bar.set_postfix_str(_speed_so_far(by_job.values(), bar.format_dict["elapsed"]))
+
+
+def _speed_so_far(records: Iterable[Record], seconds: float) -> str:
+    """How much faster than it plays a batch went so far."""
+    audio_s = sum(r["audio_s"] for r in records if r["status"] == DONE)
+    return f"{speed(audio_s, seconds)} real time"
+
+
+def _one_by_one(jobs: list[Job], worker: Worker) -> Iterator[tuple[Job, Record]]:
+    """Jobs and their records, done in this process."""
+    for job in jobs:
+        yield job, _with_bar(worker, job, line=1)
+
+
+def _with_bar(worker: Worker, job: Job, line: int) -> Record:
+    """Do one job, with a bar of its own on a line below the batch's."""
+    name = printable(job.source.name)
+    with tqdm(desc=name, disable=None, leave=False, position=line, bar_format=BAR) as bar:
+        return worker.denoise(job, functools.partial(_show_progress, bar))
+
+
+def _show_progress(bar: tqdm, done: int, total: int, rate: int) -> None:
+    """Move the bar of one recording."""
+    bar.total = total
+    times = speed(done / rate, bar.format_dict["elapsed"])
+    bar.set_postfix_str(f"{times} real time", refresh=False)
+    bar.update(done - bar.n)
+
+
+def _in_processes(
+    jobs: list[Job], settings: BatchSettings, n_processes: int
+) -> Iterator[tuple[Job, Record]]:
+    """Jobs and their records, in the order in which processes finish them.
+
+    If a process dies, each job that was left is tried once more, alone, so that only the one that
+    kills its process fails.
+    """
+    left = dict.fromkeys(jobs)
+    with contextlib.suppress(BrokenProcessPool):
+        for job, record in _through_pool(jobs, settings, n_processes):
+            del left[job]
+            yield job, record
+    for job in left:
+        try:
+            yield from _through_pool([job], settings, 1)
+        except BrokenProcessPool:
+            yield job, failure(job, f"Cannot denoise {job.source}: its process was killed")
+
+
+def _through_pool(
+    jobs: list[Job], settings: BatchSettings, n_processes: int
+) -> Iterator[tuple[Job, Record]]:
+    """Jobs and their records from new processes.
+
+    Raises:
+        BrokenProcessPool: one of them died.
+    """
+    died = False
+    context = multiprocessing.get_context("spawn")
+    tqdm.set_lock(context.RLock())
+    arguments = settings, tqdm.get_lock(), context.Value("i", 0)
+    with workers.worker_pool(n_processes, _start_worker, *arguments) as pool:
+        futures = {pool.submit(_work, job): job for job in jobs}
+        for future in concurrent.futures.as_completed(futures):
+            died = died or isinstance(future.exception(), BrokenProcessPool)
+            if not died:
+                yield futures[future], future.result()
+    if died:
+        raise BrokenProcessPool
+
+
+_process_worker: list[tuple[Worker, int]] = []
+
+
+def _start_worker(settings: BatchSettings, terminal: Any, started: Any) -> None:
+    """Prepare a new process: its worker, and the line on the terminal that is its own."""
+    tqdm.set_lock(terminal)
+    with started.get_lock():
+        started.value += 1
+        line = started.value
+    _process_worker.append((Worker(settings), line))
+
+
+def _work(job: Job) -> Record:
+    """Do one job in a process of the pool."""
+    worker, line = _process_worker[0]
+    return _with_bar(worker, job, line)

@@ -1,0 +1,1 @@
+"""What denoisers are worth: metrics, systems and reports."""

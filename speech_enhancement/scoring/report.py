@@ -1,0 +1,217 @@
+"""The report of an evaluation as Markdown, and its scores as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from speech_enhancement.errors import table_text
+from speech_enhancement.scoring.scorer import Row
+from speech_enhancement.scoring.summary import COLUMNS, KEY_METRICS, Mean, Summary
+
+GROUPS = {
+    "Quality": ("pesq_wb", "pesq_nb", "csig", "cbak", "covl"),
+    "Intelligibility and distortion": ("stoi", "estoi", "si_sdr", "segmental_snr"),
+    "Spectra": ("log_spectral_distance", "spectrogram_mse", "spectrogram_ssim"),
+    "Predicted listening scores": ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"),
+}
+COST_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "real_time_factor": ("real-time factor, 1 thread", lambda value: f"{value:.4f}"),
+    "start_up_s": ("start-up (s)", lambda value: f"{value:.2f}"),
+    "peak_memory_mb": ("peak memory (MB)", lambda value: f"{value:.0f}"),
+    "parameters": ("parameters", lambda value: f"{value:,}"),
+    "macs_per_s": ("multiply-adds (M per s of audio)", lambda value: f"{value / 1e6:,.0f}"),
+}
+MOST_LISTED = 20
+
+
+def markdown(summary: Summary) -> str:
+    """The whole report."""
+    parts = [
+        f"# Scores on {summary['about']['pairs']}",
+        about(summary["about"]),
+        *(f"## {title}\n\n{table}" for title, table in score_tables(summary)),
+        device_quality(summary),
+        f"## Cost\n\n{cost_table(summary['cost'])}" if summary["cost"] else "",
+        *breakdowns(summary),
+        left_out(summary),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def about(facts: dict[str, Any]) -> str:
+    """When, where, with what and how."""
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return "\n".join(
+        [
+            f"- {facts['files']} pairs, denoised and scored at {facts['rate']} Hz; mean and half "
+            "the width of its 95 % bootstrap confidence interval",
+            f"- {facts['date']}, {facts['machine']}",
+            f"- {versions}",
+            f"- `{facts['command']}`",
+        ]
+    )
+
+
+def score_tables(summary: Summary) -> list[tuple[str, str]]:
+    """Titles and tables of all systems, a row each."""
+    scores = summary["scores"]
+    tables = []
+    for title, metrics in GROUPS.items():
+        used = [name for name in metrics if any(name in means for means in scores.values())]
+        if used:
+            tables.append((title, score_table(scores, used)))
+    return tables
+
+
+def score_table(scores: dict[str, dict[str, Mean]], metrics: Sequence[str]) -> str:
+    """Systems below each other, metrics side by side."""
+    most = max((mean["n"] for means in scores.values() for mean in means.values()), default=0)
+    arrows = {1: "↑", -1: "↓"}
+    heading = [f"{COLUMNS[name].label} {arrows[COLUMNS[name].better]}" for name in metrics]
+    rows = [
+        [label(system), *(cell(means.get(name), name, most) for name in metrics)]
+        for system, means in scores.items()
+    ]
+    return table(["system", *heading], rows)
+
+
+def label(system: str) -> str:
+    """Name of a system for people."""
+    return "**Noisy**" if system == "noisy" else system
+
+
+def cell(mean: Mean | None, metric: str, most: int = 0) -> str:
+    """A mean and half the width of its interval; the count where files were left out."""
+    if mean is None:
+        return "-"
+    digits = COLUMNS[metric].digits
+    half = (mean["high"] - mean["low"]) / 2.0
+    text = f"{mean['mean']:.{digits}f} ± {half:.{digits}f}"
+    return text if mean["n"] >= most else f"{text} ({mean['n']} files)"
+
+
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first align right."""
+    lines = [heading, ["---", *["--:"] * (len(heading) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def device_quality(summary: Summary) -> str:
+    """The score of a device test: one number before, one after."""
+    quality = {
+        system: means["device_quality"]
+        for system, means in summary["scores"].items()
+        if "device_quality" in means
+    }
+    if "noisy" not in quality:
+        return ""
+    before = cell(quality["noisy"], "device_quality")
+    rows = [
+        [label(system), before, cell(mean, "device_quality")]
+        for system, mean in quality.items()
+        if system != "noisy"
+    ]
+    text = (
+        "## Device quality, 1 (bad) to 5 (excellent)\n\nMOS-LQO as `metrics.device_quality` says."
+    )
+    return f"{text}\n\n{table(['system', 'before', 'after'], rows)}" if rows else ""
+
+
+def cost_table(cost: dict[str, dict[str, Any]]) -> str:
+    """What each system costs; the noisy input and folders of results have no row."""
+    rows = [
+        [label(system), *(cost_cell(figures, key) for key in COST_COLUMNS)]
+        for system, figures in cost.items()
+        if any(value is not None for value in figures.values())
+    ]
+    return table(["system", *(heading for heading, _ in COST_COLUMNS.values())], rows)
+
+
+def cost_cell(figures: dict[str, Any], key: str) -> str:
+    """One figure of a cost for people."""
+    value = figures.get(key)
+    return "-" if value is None else COST_COLUMNS[key][1](value)
+
+
+def breakdowns(summary: Summary) -> list[str]:
+    """Key metrics by input SNR and by noise class."""
+    sections = []
+    for key, title in (("by_snr", "By input SNR"), ("by_class", "By noise class")):
+        groups = summary[key]
+        for metric in KEY_METRICS:
+            if groups and metric in summary["scores"].get("noisy", {}):
+                heading = f"## {title}: {COLUMNS[metric].label}"
+                sections.append(f"{heading}\n\n{_breakdown(groups, metric)}")
+    return sections
+
+
+def _breakdown(groups: dict[str, Any], metric: str) -> str:
+    """Systems below each other, groups side by side."""
+    systems = dict.fromkeys(system for means in groups.values() for system in means)
+    counts = {
+        name: max(_count(m, metric) for m in group.values()) for name, group in groups.items()
+    }
+    rows = [
+        [label(system), *(cell(g.get(system, {}).get(metric), metric) for g in groups.values())]
+        for system in systems
+    ]
+    return table(["system", *(f"{name} ({counts[name]})" for name in groups)], rows)
+
+
+def _count(means: dict[str, Mean], metric: str) -> int:
+    """Files that a mean is of."""
+    return means[metric]["n"] if metric in means else 0
+
+
+def left_out(summary: Summary) -> str:
+    """Every file that a mean misses, and every file that was moved to match."""
+    lines = [f"{it['file']}, {it['system']}: {it['error']}" for it in summary["failed"]]
+    lines += [
+        f"{it['file']}, {it['system']}, {it['metric']}: {it['reason']}"
+        for it in summary["unscored"]
+    ]
+    text = _listed("Left out of means", lines)
+    remarks = [f"{it['file']}, {it['system']}: {it['remark']}" for it in summary["remarks"]]
+    return "\n\n".join(part for part in (text, _listed("Aligned", remarks)) if part)
+
+
+def _listed(title: str, lines: list[str]) -> str:
+    """A section with the first of many lines, and where the rest is."""
+    if not lines:
+        return ""
+    shown = [f"- {line}" for line in lines[:MOST_LISTED]]
+    if len(lines) > MOST_LISTED:
+        shown.append(f"- and {len(lines) - MOST_LISTED} more, in the JSON")
+    return "\n".join([f"## {title} ({len(lines)})", "", *shown])
+
+
+def scores_csv(rows: Sequence[Row]) -> str:
+    """One line for each file and system; empty where a metric has no value."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [name for name in COLUMNS if any(name in row.get("scores", {}) for row in rows)]
+    writer.writerow(["file", "system", "class", "snr_db", *names, "left_out"])
+    for row in rows:
+        scores = row.get("scores", {})
+        reasons = [f"{name}: {why}" for name, why in row.get("unscored", {}).items()]
+        reasons += [row["error"]] if "error" in row else []
+        names_of = [row["file"], row["system"], row.get("class") or ""]
+        known = [*map(table_text, names_of), row.get("snr_db")]
+        writer.writerow([*known, *(scores.get(name) for name in names), "; ".join(reasons)])
+    return text.getvalue()
+
+
+def console_table(summary: Summary) -> str:
+    """Key metrics for the terminal."""
+    scores = summary["scores"]
+    used = [name for name in KEY_METRICS if any(name in means for means in scores.values())]
+    rows = [["system", *(COLUMNS[name].label for name in used)]]
+    rows += [[s, *(cell(m.get(name), name) for name in used)] for s, m in scores.items()]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

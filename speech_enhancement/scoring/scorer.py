@@ -1,0 +1,261 @@
+"""Scores systems on pairs: one row for each file and system, kept as soon as it is made.
+
+A system is something with `enhance(samples, rate) -> samples`, or a folder of its results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speech_enhancement import registry
+from speech_enhancement.corpora import pairs as pairing
+from speech_enhancement.corpora.pairs import Pair
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import audio_io, json_files, workers
+from speech_enhancement.files.audio_files import has_risky_decoder
+from speech_enhancement.files.json_files import (
+    any_number,
+    anything,
+    number,
+    optional,
+    record,
+    table,
+    text,
+)
+from speech_enhancement.scoring.frames import Unscorable
+from speech_enhancement.scoring.systems import System
+from speech_enhancement.signal import dsp
+
+Row = dict[str, Any]
+
+ROW = record({"key": text(), "file": text(), "system": text()})
+FAILURE = record({"error": text()})
+SCORED = record(
+    {
+        "scores": table(any_number),
+        "unscored": table(text()),
+        "snr_db": optional(number()),
+        "class": anything,
+    },
+    {"remark": text()},
+)
+
+
+def _row(value: Any, place: str) -> None:
+    """Check a row."""
+    ROW(value, place)
+    (FAILURE if "error" in value else SCORED)(value, place)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    """How pairs are scored; the same for all systems of a report.
+
+    Args:
+        rate: Hz that recordings are brought to, denoised and scored at; a peer hears a recording
+            at the recording's own rate.
+        metrics: names in `registry.METRICS`.
+    """
+
+    rate: int
+    metrics: tuple[str, ...]
+
+    def row(self, pair: Pair, system: System) -> Row:
+        """Scores of one system on one pair; an error in place of them if it cannot be had."""
+        row: Row = {"file": pair.name, "system": system.name, "key": self.key(pair, system)}
+        try:
+            clean, noisy, estimate, remark = self.sounds(pair, system)
+        except UserError as error:
+            return row | {"error": str(error)}
+        if remark:
+            row["remark"] = remark
+        scores, unscored = score(clean, estimate, self.rate, self.metrics)
+        snr_db = input_snr_db(clean, noisy, self.rate) if pair.snr_db is None else pair.snr_db
+        row |= {"snr_db": snr_db, "class": pair.noise_class}
+        return row | {"scores": scores, "unscored": unscored}
+
+    def failure(self, pair: Pair, system: System, reason: str) -> Row:
+        """The row of a pair that cannot be scored."""
+        key = self.key(pair, system)
+        sentence = f"Cannot score {pair.noisy}: {reason}"
+        return {"file": pair.name, "system": system.name, "key": key, "error": sentence}
+
+    def sounds(
+        self, pair: Pair, system: System
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str | None]:
+        """Clean, noisy and estimate (samples,) of one length, and a remark on their alignment.
+
+        Raises:
+            UserError: a recording cannot be read or denoised.
+        """
+        clean, _ = audio_io.load_audio(pair.clean, self.rate)
+        noisy, _ = audio_io.load_audio(pair.noisy, self.rate)
+        clean, noisy, remark = pairing.align(clean, noisy, self.rate)
+        if system.kind == "noisy":
+            return clean, noisy, noisy, remark
+        if system.kind not in ("folder", "peer"):
+            return clean, noisy, made(system).enhance(noisy, self.rate), remark
+        if system.kind == "folder":
+            estimate, _ = audio_io.load_audio(pair.enhanced[system.name], self.rate)
+        else:
+            sound, own_rate = audio_io.load_audio(pair.noisy)
+            estimate = made(system).enhance(sound, own_rate)
+            estimate = dsp.resample(estimate, own_rate, self.rate)
+        both = np.stack([clean, noisy])
+        (clean, noisy), estimate, moved = pairing.align(both, estimate, self.rate)
+        return clean, noisy, estimate, moved or remark
+
+    def key(self, pair: Pair, system: System) -> str:
+        """Digest of all that a row depends on, for resuming."""
+        paths = [pair.clean, pair.noisy]
+        if system.kind == "folder":
+            paths.append(pair.enhanced[system.name])
+        files = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+        parts = {
+            "scorer": dataclasses.asdict(self),
+            "system": dataclasses.asdict(system),
+            "pair": [pair.name, pair.snr_db, pair.noise_class, files],
+        }
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
+
+
+@functools.lru_cache(maxsize=4)
+def made(system: System) -> Any:
+    """A system's object, kept for the files to come."""
+    return system.make()
+
+
+def score(
+    clean: np.ndarray, estimate: np.ndarray, rate: int, metrics: Iterable[str]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Values of metrics by name, and the reasons of those that have none."""
+    scores: dict[str, float] = {}
+    unscored: dict[str, str] = {}
+    for name in metrics:
+        try:
+            value = registry.resolve(registry.METRICS, "metrics", name)(clean, estimate, rate)
+            scores |= value if isinstance(value, dict) else {name: value}
+        except Unscorable as refusal:
+            unscored[name] = str(refusal)
+    return scores, unscored
+
+
+def input_snr_db(clean: np.ndarray, noisy: np.ndarray, rate: int) -> float | None:
+    """Level of the voice where it is active over that of the noise, dB; None for silence."""
+    levels = (dsp.active_rms(clean, rate), float(np.sqrt(np.square(noisy - clean).mean())))
+    if min(levels) <= dsp.TINY:
+        return None
+    return 20.0 * float(np.log10(levels[0] / levels[1]))
+
+
+def score_pairs(
+    enhance: Callable[[np.ndarray], np.ndarray],
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    rate: int,
+) -> dict[str, float]:
+    """Mean SI-SDR (dB) and PESQ of a network in training, on a few pairs in memory.
+
+    Args:
+        enhance: noisy (samples,) -> estimate (samples,).
+        pairs: (clean, noisy), each float (samples,).
+        rate: Hz; PESQ is wide-band from 16000 on, narrow-band below.
+
+    Returns:
+        `si_sdr` and `pesq`; a pair that a metric cannot score is left out of its mean, and a
+        metric without any pair is NaN.
+    """
+    names = {"si_sdr": "si_sdr", "device_quality": "pesq"}
+    values: dict[str, list[float]] = {name: [] for name in names}
+    for clean, noisy in pairs:
+        scores, _ = score(clean, np.asarray(enhance(noisy)), rate, names)
+        for name, value in scores.items():
+            values[name].append(value)
+    return {
+        label: float(np.mean(values[name])) if values[name] else float("nan")
+        for name, label in names.items()
+    }
+
+
+class ScoreStore:
+    """Rows in a file of JSON lines, one written as soon as it is known.
+
+    Args:
+        path: the file; rows of an interrupted run are read from it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows = {row["key"]: row for row in _read_rows(path)}
+        self._is_cut = path.exists() and json_files.is_cut(path)
+
+    def get(self, key: str) -> Row | None:
+        """The row of an earlier run, unless it was an error."""
+        row = self._rows.get(key)
+        return None if row is None or "error" in row else row
+
+    def add(self, row: Row) -> None:
+        """Append a row.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        try:
+            with self.path.open("a") as file:
+                file.write("\n" * self._is_cut + json.dumps(row) + "\n")
+            self._is_cut = False
+        except OSError as error:
+            raise UserError(f"Cannot write {self.path}: {error.strerror}") from error
+        self._rows[row["key"]] = row
+
+
+def _read_rows(path: Path) -> Iterator[Row]:
+    """Whole rows of a file; a last one that a kill cut short is passed over."""
+    if not path.exists():
+        return
+    yield from json_files.lines(path, _row)
+
+
+def score_all(
+    pairs: Sequence[Pair],
+    systems: Sequence[System],
+    scorer: Scorer,
+    store: ScoreStore,
+    jobs: int = 1,
+) -> list[Row]:
+    """Rows of every pair and system, sorted by system and file.
+
+    Args:
+        pairs, systems, scorer: what to score and how.
+        store: where rows are kept, and found again.
+        jobs: processes; 1 works in this one.
+    """
+    from tqdm import tqdm
+
+    keys = {scorer.key(pair, system): (pair, system) for system in systems for pair in pairs}
+    rows = {key: row for key in keys if (row := store.get(key))}
+    missing = [task for key, task in keys.items() if key not in rows]
+    with tqdm(total=len(keys), initial=len(rows), unit="file", desc="scoring") as bar:
+        for row in _score_tasks(missing, scorer, jobs):
+            store.add(row)
+            rows[row["key"]] = row
+            bar.update()
+    return [rows[key] for key in keys]
+
+
+def _score_tasks(tasks: Sequence[tuple[Pair, System]], scorer: Scorer, jobs: int) -> Iterator[Row]:
+    """Rows of tasks in the order in which they are done."""
+    risky = any(has_risky_decoder(path) for pair, _ in tasks for path in pair.paths())
+    if not risky and (jobs == 1 or len(tasks) < 2):
+        yield from (scorer.row(*task) for task in tasks)
+        return
+    for n, row in workers.each_apart(scorer.row, dict(enumerate(tasks)), jobs):
+        pair, system = tasks[n]
+        yield scorer.failure(pair, system, row) if row == workers.DIED else row

@@ -1,0 +1,171 @@
+"""From rows of scores to means with confidence: over all files, by input SNR, by noise class.
+
+A summary is plain values, ready for JSON. A file that a metric could not score is left out of
+that metric's mean and named; it never counts as zero.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from speech_enhancement.scoring.scorer import Row
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+SNR_STEP_DB = 5.0
+
+Summary = dict[str, Any]
+Mean = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """How one score is shown.
+
+    Args:
+        label: heading.
+        digits: after the decimal point.
+        better: 1 if more is better, -1 if less is.
+    """
+
+    label: str
+    digits: int = 2
+    better: int = 1
+
+
+COLUMNS = {
+    "pesq_wb": Column("PESQ-wb"),
+    "pesq_nb": Column("PESQ-nb"),
+    "csig": Column("CSIG"),
+    "cbak": Column("CBAK"),
+    "covl": Column("COVL"),
+    "device_quality": Column("device quality"),
+    "stoi": Column("STOI", 3),
+    "estoi": Column("eSTOI", 3),
+    "si_sdr": Column("SI-SDR (dB)"),
+    "segmental_snr": Column("segmental SNR (dB)"),
+    "log_spectral_distance": Column("LSD (dB)", better=-1),
+    "spectrogram_mse": Column("spectrogram MSE", 5, better=-1),
+    "spectrogram_ssim": Column("spectrogram SSIM", 3),
+    "dnsmos_sig": Column("DNSMOS SIG"),
+    "dnsmos_bak": Column("DNSMOS BAK"),
+    "dnsmos_ovrl": Column("DNSMOS OVRL"),
+}
+KEY_METRICS = ("pesq_wb", "pesq_nb", "stoi", "si_sdr", "dnsmos_ovrl")
+
+
+def summarise(rows: Sequence[Row]) -> Summary:
+    """Means of all systems.
+
+    Args:
+        rows: of every file and system.
+
+    Returns:
+        `scores`: system -> metric -> mean; `by_snr` and `by_class`: label -> the same; `unscored`
+        and `failed`: what was left out and why; `remarks`: what was done to files.
+    """
+    scored = [row for row in rows if "scores" in row]
+    bands = {id(row): snr_band(row["snr_db"]) for row in scored}
+    classes = {id(row): row["class"] for row in scored}
+    return {
+        "scores": _means(scored),
+        "by_snr": _means_by(scored, bands, key=lambda label: float(label.split()[0])),
+        "by_class": _means_by(scored, classes, key=str),
+        "unscored": [
+            {"file": row["file"], "system": row["system"], "metric": metric, "reason": reason}
+            for row in scored
+            for metric, reason in row["unscored"].items()
+        ],
+        "failed": [_only(row, "error") for row in rows if "error" in row],
+        "remarks": [_only(row, "remark") for row in rows if "remark" in row],
+    }
+
+
+def _only(row: Row, field: str) -> Row:
+    """One thing that is said about a file and a system."""
+    return {name: row[name] for name in ("file", "system", field)}
+
+
+def _means(rows: Sequence[Row]) -> dict[str, dict[str, Mean]]:
+    """System -> metric -> mean, in the order of the rows and of `COLUMNS`."""
+    means: dict[str, dict[str, Mean]] = {}
+    for system in dict.fromkeys(row["system"] for row in rows):
+        scores = [row["scores"] for row in rows if row["system"] == system]
+        values = {name: [s[name] for s in scores if name in s] for name in COLUMNS}
+        means[system] = {name: mean_of(each) for name, each in values.items() if each}
+    return means
+
+
+def _means_by(rows: Sequence[Row], labels: dict[int, str | None], key: Any) -> Summary:
+    """Label -> system -> metric -> mean; rows without a label do not count."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        label = labels[id(row)]
+        if label is not None:
+            groups.setdefault(label, []).append(row)
+    return {label: _means(groups[label]) for label in sorted(groups, key=key)}
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """Mean with its 95 % confidence interval by the percentile bootstrap.
+
+    Args:
+        values: one for each file; the interval speaks of other files drawn like these.
+
+    Returns:
+        `mean`, `low`, `high`, and the count `n`.
+
+    Reference:
+        Efron, "Bootstrap Methods: Another Look at the Jackknife", Annals of Statistics 7(1), 1979.
+    """
+    array = np.asarray(values, np.float64)
+    means = array[_resamples(len(array))].mean(axis=1)
+    outside = (1.0 - CONFIDENCE) / 2.0
+    low, high = np.quantile(means, (outside, 1.0 - outside))
+    return {"mean": float(array.mean()), "low": float(low), "high": float(high), "n": len(array)}
+
+
+@functools.lru_cache(maxsize=64)
+def _resamples(count: int) -> np.ndarray:
+    """Which of `count` values each resample draws; the same for every metric and run."""
+    return np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
+
+
+def snr_band(snr_db: float | None) -> str | None:
+    """The band of 5 dB that an input SNR lies in, as a label that begins with its lower edge."""
+    if snr_db is None:
+        return None
+    low = math.floor(snr_db / SNR_STEP_DB) * SNR_STEP_DB
+    return f"{low:.0f} to {low + SNR_STEP_DB:.0f} dB"
+
+
+def improvements(rows: Sequence[Row], metric: str) -> dict[str, np.ndarray]:
+    """Input SNR (dB) and gain over the noisy input of each file, by system, (files, 2)."""
+    before = {
+        row["file"]: row["scores"][metric]
+        for row in rows
+        if row["system"] == "noisy" and metric in row.get("scores", {})
+    }
+    gains: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        known = row["file"] in before and metric in row.get("scores", {})
+        if row["system"] != "noisy" and known and row["snr_db"] is not None:
+            gain = row["scores"][metric] - before[row["file"]]
+            gains.setdefault(row["system"], []).append((row["snr_db"], gain))
+    return {system: np.array(points) for system, points in gains.items()}
+
+
+def worst_files(rows: Sequence[Row], system: str, count: int) -> list[str]:
+    """Files on which a system has the lowest device quality, the worst first."""
+    scored = [
+        (row["scores"]["device_quality"], row["file"])
+        for row in rows
+        if row["system"] == system and "device_quality" in row.get("scores", {})
+    ]
+    return [file for _, file in sorted(scored)[:count]]

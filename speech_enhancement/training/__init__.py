@@ -1,0 +1,1 @@
+"""Training and searches of hyper-parameters, and what they keep."""

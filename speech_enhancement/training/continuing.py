@@ -1,0 +1,79 @@
+"""A training that goes on with a network: what it takes over of it, and what it must share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+
+from speech_enhancement.errors import UsageError
+from speech_enhancement.inference.card import ModelCard
+from speech_enhancement.models import base
+from speech_enhancement.models.base import DenoisingHyperModel
+from speech_enhancement.training import hyperparameters
+
+# What may be another in each training of a network: all that does not change what it computes.
+FREE = ("learning_rate", "loss", "dropout", "l2")
+SHARED_AUDIO = ("sample_rate", "n_fft", "hop_length_fft", "window")
+
+
+def stem_of(options: argparse.Namespace) -> Path:
+    """Where the network lies, without a suffix."""
+    return options.weights_folder / options.name_model
+
+
+def card_of(options: argparse.Namespace) -> ModelCard:
+    """The card of the network that goes on; features that the options do not name are its own.
+
+    Raises:
+        UserError: there is none.
+        UsageError: it is another model's.
+    """
+    stem = stem_of(options)
+    card = ModelCard.load(stem.with_name(f"{stem.name}.json"))
+    _require(stem, "model", card.model, options.model)
+    for name in base.FEATURE_OPTIONS:
+        if getattr(options, name) is None:
+            setattr(options, name, getattr(card.features, name))
+    return card
+
+
+def check(card: ModelCard, stem: Path, hyper_model: DenoisingHyperModel) -> None:
+    """Refuse to give a network a sound that it was not made for.
+
+    Raises:
+        UsageError: geometry or features are others.
+    """
+    for name in SHARED_AUDIO:
+        _require(stem, name, getattr(card.audio, name), getattr(hyper_model.audio, name))
+    features = hyper_model.features.to_dict()
+    for name, value in card.features.to_dict().items():
+        _require(stem, name, value, features[name])
+
+
+def choose(
+    card: ModelCard, stem: Path, hyper_model: DenoisingHyperModel, given: dict[str, Any]
+) -> keras_tuner.HyperParameters:
+    """The hyper-parameters of the network, and those given for its training.
+
+    Raises:
+        UsageError: some that were given are not the network's, or it cannot have its own.
+    """
+    kept = {name: value for name, value in card.hyperparameters.items() if name not in FREE}
+    for name, value in given.items():
+        _require(stem, name, kept.get(name, value), value)
+    return hyperparameters.of_values(hyper_model, kept | given)
+
+
+def hours_heard(card: ModelCard) -> float:
+    """Hours of sound that a network has learned from."""
+    hours = card.training.get("hours_heard")
+    return float(hours) if isinstance(hours, int | float) else 0.0
+
+
+def _require(stem: Path, name: str, wanted: Any, received: Any) -> None:
+    """Refuse a value that is not the network's."""
+    if wanted != received:
+        raise UsageError(f"`{name}` of the network {stem} is {wanted}. Received: {received}")

@@ -1,0 +1,193 @@
+"""Network, ONNX twin and card, written together and read back with the same care."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from speech_enhancement import places, registry
+from speech_enhancement.errors import UserError
+from speech_enhancement.inference import keras_archive
+from speech_enhancement.inference.card import ModelCard, file_sha256
+from speech_enhancement.inference.network_files import replacing_network
+from speech_enhancement.models.base import DenoisingHyperModel
+from speech_enhancement.training import onnx_metadata
+
+NETWORK_SUFFIXES = (".keras", ".onnx")
+
+
+def save_network(
+    stem: Path, model: keras.Model, hyper_model: DenoisingHyperModel, **card_fields: Any
+) -> ModelCard:
+    """Write `stem.keras`, `stem.onnx` and the card `stem.json`.
+
+    Args:
+        stem: path without a suffix.
+        model: the trained network.
+        hyper_model: what built it.
+        card_fields: further fields of `card.ModelCard`.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    with replacing_network(stem) as folder:
+        keras_path, onnx_path, card_path = (
+            folder / f"{Path(stem).name}{suffix}" for suffix in (*NETWORK_SUFFIXES, ".json")
+        )
+        model.save(keras_path)
+        export_onnx(hyper_model, model, keras_path, onnx_path)
+        facts = onnx_metadata.properties(
+            *(Path(stem).name, hyper_model.name, hyper_model.audio, hyper_model.features),
+            card_fields.get("training", {}),
+        )
+        onnx_metadata.describe(onnx_path, facts)
+        is_streaming = hyper_model.is_streaming(model)
+        card = ModelCard(
+            model=hyper_model.name,
+            audio=hyper_model.audio,
+            features=hyper_model.features,
+            level_dbfs=hyper_model.level_dbfs,
+            streaming=is_streaming,
+            any_length=model.input_shape[1] is None and not is_streaming,
+            parameters=model.count_params(),
+            sha256={path.suffix: file_sha256(path) for path in (keras_path, onnx_path)},
+            **card_fields,
+        )
+        card.save(card_path)
+    return card
+
+
+def load_keras(path: Path, compile: bool = False) -> keras.Model:
+    """A saved network, without running any code that the file may carry.
+
+    Args:
+        path: of the `.keras` file.
+        compile: with its loss and its optimizer, where the file holds them.
+
+    Raises:
+        UserError: the file is missing or is not a network.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"No network at {path}")
+    keras_archive.check(Path(path))
+    try:
+        return keras.saving.load_model(path, compile=compile, safe_mode=True)
+    except Exception as error:  # a damaged archive raises whatever its damage causes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"Cannot read {path} as a Keras network: {reason}") from error
+
+
+def load_weights_into(model: keras.Model, path: Path) -> None:
+    """Copy the weights of a saved network into one of the same shape, and its optimizer's moments.
+
+    Raises:
+        UserError: the file is missing or holds another network.
+    """
+    saved = load_keras(path, compile=True)
+    weights = saved.get_weights()
+    try:
+        model.set_weights(weights)
+    except ValueError as error:
+        raise UserError(
+            f"{path} holds {sum(w.size for w in weights)} weights of another network; "
+            f"this one has {model.count_params()}"
+        ) from error
+    copy_moments(saved, model)
+
+
+def copy_moments(source: keras.Model, target: keras.Model) -> bool:
+    """Have the optimizer of a network go on with the moments of another's.
+
+    The count of steps and the learning rate stay as they are, so that a schedule starts anew, and
+    an Adam whose count starts anew takes small steps at first.
+
+    Returns:
+        Whether the source has an optimizer whose state fits.
+    """
+    # A network that was saved without being compiled has no such attribute.
+    if getattr(source, "optimizer", None) is None:
+        return False
+    target.optimizer.build(target.trainable_variables)
+    given, wanted = _moments(source.optimizer), _moments(target.optimizer)
+    if [v.shape for v in given] != [v.shape for v in wanted]:
+        return False
+    for variable, moment in zip(wanted, given, strict=True):
+        variable.assign(moment)
+    return True
+
+
+def _moments(optimizer: keras.optimizers.Optimizer) -> list:
+    """What an optimizer remembers of every weight."""
+    return [v for v in optimizer.variables if v.name not in ("iteration", "learning_rate")]
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Copy the weights of each layer into the layer of the same name."""
+    for layer in target.layers:
+        if layer.weights:
+            layer.set_weights(source.get_layer(layer.name).get_weights())
+
+
+def export_onnx(
+    hyper_model: DenoisingHyperModel, model: keras.Model, saved: Path, path: Path
+) -> None:
+    """Write the ONNX twin of a network; batch and any open dimension stay open.
+
+    Args:
+        hyper_model: what built the network.
+        model: the network.
+        saved: the same as a `.keras` file.
+        path: file to write.
+
+    Raises:
+        UserError: another backend trained it, and there is no TensorFlow to export it with.
+    """
+    graph = hyper_model.onnx_graph(model)
+    if graph is not None:
+        path.write_bytes(graph.SerializeToString())
+    elif keras.backend.backend() == "tensorflow":
+        export_with_tensorflow(model, path)
+    else:
+        _export_in_tensorflow_process(hyper_model.name, saved, path)
+
+
+def export_with_tensorflow(model: keras.Model, path: Path) -> None:
+    """Write the ONNX twin of a network that TensorFlow runs."""
+    # An uncalled network is refused by the exporter.
+    blank = keras.tree.map_structure(
+        lambda x: np.zeros([n or 1 for n in x.shape], x.dtype), model.input
+    )
+    model(blank)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+        model.export(str(path), format="onnx", verbose=False)
+
+
+def _export_in_tensorflow_process(model_name: str, saved: Path, path: Path) -> None:
+    """Have a process of the one backend that tf2onnx reads write the twin of a saved network."""
+    command = [sys.executable, "-m", __name__, model_name, str(saved), str(path)]
+    environment = places.module_environment() | {"KERAS_BACKEND": "tensorflow"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = result.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise UserError(f"The ONNX twin of {saved} needs TensorFlow to be written: {reason[0]}")
+
+
+def _main(model_name: str, saved: str, path: str) -> None:
+    """Export a saved network from a process of its own."""
+    registry.resolve(registry.MODELS, "model", model_name)
+    export_with_tensorflow(load_keras(Path(saved)), Path(path))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
