@@ -34,7 +34,7 @@ audit: $(VENV)/.installed-test
 benchmark-data: $(VENV)/.installed-test
 	$(RUN) benchmarks/data_creation.py
 
-# Scores of all systems on the pairs of CLEAN= and NOISY=: benchmarks/RESULTS.md and the README.
+# Scores of all systems on the pairs of CLEAN= and NOISY=: benchmarks/RESULTS.md and the tables of README.md.
 PAIRS ?=
 EVERY ?= 1
 JOBS ?= 1
@@ -57,7 +57,7 @@ benchmark: $(VENV)/.installed-test
 model-cards: $(VENV)/.installed
 	$(RUN) -m weights.make_model_cards
 
-# Every shipped network in every format, and their table in the README.
+# Every shipped network in every format, and their table in docs/export.md.
 benchmark-export: $(VENV)/.installed
 	$(RUN) -m pip install --quiet -r requirements-extra.txt
 	$(RUN) main.py --mode export --models all --export_dir out/export

@@ -1,6 +1,6 @@
 """Kills trainings, searches and exports at random and at named moments, and has them go on.
 
-Each is started, killed with SIGKILL, started again with what the README says, and compared with
+Each is started, killed with SIGKILL, started again as the documentation says, and compared with
 one that nothing disturbed: network, log, table of trials, exported files. Nothing unfinished may be
 left.
 

@@ -7,7 +7,7 @@ machine less than the clock does, so both are kept.
     python benchmarks/prediction.py                      # all parts: half an hour, 5 GB of disk
     python benchmarks/prediction.py --only cold,threads  # some of them
     python benchmarks/prediction.py --quick              # does it run? to another file
-    python benchmarks/publish_prediction.py              # README.md and its picture
+    python benchmarks/publish_prediction.py              # docs/speed.md and its picture
 """
 
 from __future__ import annotations

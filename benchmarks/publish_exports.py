@@ -1,8 +1,8 @@
-"""Turn the report of an export into EXPORTS.json and the README's table.
+"""Turn the report of an export into EXPORTS.json and the table in docs/export.md.
 
     python benchmarks/publish_exports.py out/export
 
-Without a report, the README is written anew from EXPORTS.json.
+Without a report, docs/export.md is written anew from EXPORTS.json.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmarks.readme_parts import with_part  # noqa: E402
+from benchmarks.page_parts import with_part  # noqa: E402
 from speech_enhancement.export import report  # noqa: E402
 from speech_enhancement.export.report import ExportRow  # noqa: E402
 from speech_enhancement.files import provenance  # noqa: E402
 from speech_enhancement.files.atomic import replacing  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "EXPORTS.json"
-README = REPOSITORY / "README.md"
+PAGE = REPOSITORY / "docs" / "export.md"
 PART = "exports"
 
 
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
         summary = published(json.loads((options.report / "export.json").read_text()))
         _write(RESULTS, json.dumps(summary, indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
-    _write(README, with_part(README.read_text(), PART, readme_table(results)))
+    _write(PAGE, with_part(PAGE.read_text(), PART, exports_table(results)))
 
 
 def published(summary: dict[str, Any]) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def published(summary: dict[str, Any]) -> dict[str, Any]:
     return summary | {"about": summary["about"] | {"command": command}}
 
 
-def readme_table(results: dict[str, Any]) -> str:
+def exports_table(results: dict[str, Any]) -> str:
     """What was measured, where, and a row for each network and format."""
     facts = results["about"]
     table = report.table([ExportRow(**row) for row in results["rows"]])

@@ -1,4 +1,4 @@
-"""Turn prediction.json, which prediction.py wrote, into the README's figures and its picture.
+"""Turn prediction.json, which prediction.py wrote, into the figures of docs/speed.md.
 
 python benchmarks/publish_prediction.py
 """
@@ -16,14 +16,14 @@ from matplotlib.figure import Figure
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from benchmarks.page_parts import with_part  # noqa: E402
 from benchmarks.prediction import RESULTS, THREADS, WINDOW_S  # noqa: E402
-from benchmarks.readme_parts import with_part  # noqa: E402
 from speech_enhancement.files.atomic import replacing  # noqa: E402
 from speech_enhancement.inference.pictures import save_figure  # noqa: E402
 from speech_enhancement.scoring.report import table  # noqa: E402
 
-README = REPOSITORY / "README.md"
-PICTURE = REPOSITORY / "docs" / "prediction_memory.png"
+PAGE = REPOSITORY / "docs" / "speed.md"
+PICTURE = PAGE.with_name("prediction_memory.png")
 PART = "prediction"
 LIMIT_MIB = 500.0 * 1e6 / 2**20
 LENGTHS = {"3_h": "3 hours", "1_min": "1 minute"}
@@ -32,16 +32,16 @@ RUNTIMES = {"onnx": "ONNX Runtime", "keras": "Keras"}
 
 
 def main() -> None:
-    """Write the picture and the README's section."""
+    """Write the picture and its section of the page."""
     results = json.loads(RESULTS.read_text())
     if "long" in results:
         save_figure(memory_figure(results["long"]["figures"]), PICTURE)
-    text = with_part(README.read_text(), PART, readme_figures(results))
-    with replacing(README) as temporary:
+    text = with_part(PAGE.read_text(), PART, prediction_figures(results))
+    with replacing(PAGE) as temporary:
         temporary.write_text(text)
 
 
-def readme_figures(results: dict[str, Any]) -> str:
+def prediction_figures(results: dict[str, Any]) -> str:
     """What the parts that were measured say, each with where and how it was."""
     texts = []
     for part, describe in PARTS.items():
@@ -58,7 +58,7 @@ def describe_cold(figures: dict[str, Any]) -> str:
         [network, *(f"{runs[r]['median_s']:.2f} s" if r in runs else "-" for r in RUNTIMES)]
         for network, runs in figures.items()
     ]
-    text = "**Start**: the whole command, from nothing to a denoised recording of 5 s, 48 kHz:"
+    text = "**Start**: duration of the whole command, which denoises a recording of 5 s at 48 kHz:"
     return f"{text}\n\n{table(['network', *RUNTIMES.values()], rows)}"
 
 
@@ -73,8 +73,8 @@ def describe_threads(figures: dict[str, Any]) -> str:
             ratio = speeds[threads]["windows_per_s"] / reference[threads]["windows_per_s"]
             rows[-1].append(f"{ratio:.1f}x")
     headings = ["method", *_per_thread("windows/s, {}"), *_per_thread("real time, {}")]
-    headings += _per_thread("to the reference, {}") if reference else []
-    text = f"**Speed**: windows of {WINDOW_S} s a second, overlap, STFT and all:"
+    headings += _per_thread("relative to the reference, {}") if reference else []
+    text = f"**Speed**: windows of {WINDOW_S} s per second, including their overlap and the STFT:"
     return f"{text}\n\n{table(headings, rows)}"
 
 
@@ -107,9 +107,10 @@ def describe_variants(figures: dict[str, Any]) -> str:
         ]
     headings = ["network", "variant", *_per_thread("windows/s, {}"), "speed-up", "SI-SDR (dB)"]
     text = (
-        "**Runtimes and narrower numbers**: the speed of each, the better of its speed-ups over "
-        "what is shipped (`onnx_float32`), and how near its sound comes to that; below 40 dB it "
-        "would be heard, and no default:"
+        "**Runtimes and reduced precision**: the speed of each variant, its speed-up over the "
+        "shipped network (`onnx_float32`; the higher of those with 1 and 2 threads), and the "
+        "SI-SDR between their outputs. Below 40 dB the difference is audible, so that such a "
+        "variant cannot be the default:"
     )
     return f"{text}\n\n{table(headings, rows)}"
 
@@ -131,10 +132,10 @@ def describe_long(figures: dict[str, Any]) -> str:
     """The most memory that a long and a short recording took."""
     peaks = {name: figures[name]["peak_mib"] for name in LENGTHS}
     return (
-        f"**Memory**: a recording of 3 hours, 48 kHz, stereo, takes at most "
-        f"{peaks['3_h']:.0f} MiB, one of a minute {peaks['1_min']:.0f} MiB "
+        f"**Memory**: a stereo recording of 3 hours at 48 kHz takes at most "
+        f"{peaks['3_h']:.0f} MiB, and one of a minute {peaks['1_min']:.0f} MiB "
         f"({figures['network']}).\n\n"
-        f"![Memory over time]({PICTURE.relative_to(REPOSITORY)})"
+        f"![Memory over time]({PICTURE.name})"
     )
 
 

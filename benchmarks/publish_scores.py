@@ -16,7 +16,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from benchmarks.readme_parts import with_part  # noqa: E402
+from benchmarks.page_parts import with_part  # noqa: E402
 from speech_enhancement.files import provenance  # noqa: E402
 from speech_enhancement.files.atomic import replacing  # noqa: E402
 from speech_enhancement.inference.card import ModelCard  # noqa: E402
@@ -70,7 +70,7 @@ def _readme_table(summary: dict[str, Any]) -> str:
     shown = [key for key in README_COSTS if any(each.get(key) for each in cost.values())]
     headings = [COLUMNS[name].label for name in metrics]
     headings += [report.COST_COLUMNS[key][0] for key in shown]
-    headings += ["hours heard in training"]
+    headings += ["hours of training audio"]
     rows = [
         [
             report.label(system),
@@ -88,7 +88,7 @@ def _readme_table(summary: dict[str, Any]) -> str:
 
 
 def _hours(system: str) -> str:
-    """How much sound a network has heard, as its card says."""
+    """Hours of audio that a network was trained with, as its card says."""
     path = WEIGHTS / f"{system}.json"
     return f"{ModelCard.load(path).training['hours_heard']:.1f}" if path.is_file() else "-"
 

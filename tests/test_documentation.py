@@ -12,15 +12,21 @@ from speech_enhancement.cli import args
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("[!.]*/*.md")]
 README = (REPOSITORY / "README.md").read_text()
+GUIDE = "\n".join([README, *(page.read_text() for page in REPOSITORY.glob("docs/*.md"))])
+
+
+def commands_of(text):
+    """Arguments of every `python main.py` in the shell blocks, up to a pipe or a redirection."""
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        for command in re.findall(r"python main\.py([^|>\n]*)", block.replace("\\\n", " ")):
+            yield shlex.split(command, comments=True)
 
 
 def shell_commands():
-    """Arguments of every `python main.py` in the pages, up to a pipe or a redirection."""
+    """The arguments of every command in the pages."""
     for page in PAGES:
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                for command in re.findall(r"python main\.py([^|>\n]*)", line):
-                    yield pytest.param(shlex.split(command, comments=True), id=line[:60])
+        for command in commands_of(page.read_text()):
+            yield pytest.param(command, id=f"{page.stem}: {' '.join(command)[:60]}")
 
 
 @pytest.mark.parametrize("command", list(shell_commands()))
@@ -38,13 +44,13 @@ def test_named_options_exist(run_main):
     pages = [run_main("--mode", mode, "--help").out for mode in registry.MODES]
     pages.append(run_main("--help").out)
     known = set(re.findall(r"--[a-z_]+", "".join(pages)))
-    named = {option for option in re.findall(r"`(--[a-z_]+)", README) if not option.endswith("_")}
+    named = {option for option in re.findall(r"`(--[a-z_]+)", GUIDE) if not option.endswith("_")}
     assert len(named) > 10
     assert named <= known
 
 
 def test_named_requirements_exist():
-    named = set(re.findall(r"requirements[-\w]*\.txt", README))
+    named = set(re.findall(r"requirements[-\w]*\.txt", GUIDE))
     assert named
     assert not [name for name in named if not (REPOSITORY / name).is_file()]
 
@@ -52,6 +58,21 @@ def test_named_requirements_exist():
 @pytest.mark.parametrize("name", [*registry.MODELS, *registry.MODES])
 def test_every_mode_and_model_is_in_the_readme(name):
     assert f"`{name}`" in README
+
+
+def test_every_mode_has_an_example_in_the_readme():
+    modes = {args.parse(command).mode for command in commands_of(README)}
+    assert modes == set(registry.MODES)
+
+
+def test_the_readme_leads_to_every_page():
+    pages = {str(page.relative_to(REPOSITORY)) for page in REPOSITORY.glob("docs/*.md")}
+    assert pages
+    assert pages <= set(re.findall(r"\]\(([^)#:]+)\)", README))
+
+
+def test_the_readme_can_be_read_at_once():
+    assert len(README.splitlines()) < 300  # what is longer has a page in docs/
 
 
 @pytest.mark.parametrize("name", ["", "-predict", "-extra", "-evaluation"])

@@ -1,4 +1,4 @@
-"""The README shows the figures of prediction.json, and nothing else does the typing."""
+"""docs/speed.md shows the figures of prediction.json as the publisher writes them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks import prediction, publish_prediction
-from benchmarks.readme_parts import with_part
+from benchmarks.page_parts import with_part
 
 ABOUT = {"machine": "a machine", "date": "2020-01-31", "command": "python measure.py"}
 SPEEDS = {
@@ -43,9 +43,10 @@ def measured():
     return json.loads(publish_prediction.RESULTS.read_text())
 
 
-def test_readme_shows_what_was_measured(measured):
-    readme = publish_prediction.README.read_text()
-    assert with_part(readme, "prediction", publish_prediction.readme_figures(measured)) == readme
+def test_page_shows_what_was_measured(measured):
+    page = publish_prediction.PAGE.read_text()
+    figures = publish_prediction.prediction_figures(measured)
+    assert with_part(page, "prediction", figures) == page
 
 
 def test_every_part_says_where_and_how_it_was_measured(measured):
@@ -71,16 +72,16 @@ def test_three_hours_take_less_than_500_mb_and_no_more_than_a_minute_does(measur
         ("variants", "| net | `onnx_int8` | 20.0 | 20.0 | 2.00x | 22.3 |"),
         ("variants", "| net | `onnx_float16` | does not run | - | - | - |"),
         ("variants", "| net | `onnx_float32` | 10.0 | 16.0 | 1.00x | identical |"),
-        ("long", "at most 271 MiB, one of a minute 250 MiB"),
+        ("long", "at most 271 MiB, and one of a minute 250 MiB"),
         ("long", "(a machine, 2020-01-31; `python measure.py`)"),
     ],
 )
-def test_figures_stand_in_the_readme(part, row):
-    assert row in publish_prediction.readme_figures({part: RESULTS[part]})
+def test_figures_are_on_the_page(part, row):
+    assert row in publish_prediction.prediction_figures({part: RESULTS[part]})
 
 
 def test_parts_that_were_not_measured_are_left_out():
-    text = publish_prediction.readme_figures({"cold": RESULTS["cold"]})
+    text = publish_prediction.prediction_figures({"cold": RESULTS["cold"]})
     assert "**Start**" in text
     assert "**Memory**" not in text
 
@@ -93,21 +94,20 @@ def test_the_picture_shows_both_curves_and_the_limit():
     assert limit[0] * 2**20 == 500e6
 
 
-def test_publishing_writes_the_readme_and_the_picture(tmp_path, monkeypatch):
+def test_publishing_writes_the_page_and_the_picture(tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     (tmp_path / "prediction.json").write_text(json.dumps(RESULTS))
-    (tmp_path / "README.md").write_text(
+    (tmp_path / "docs" / "speed.md").write_text(
         "before\n<!-- prediction:begin -->\nold\n<!-- prediction:end -->\nafter\n"
     )
-    monkeypatch.setattr(publish_prediction, "REPOSITORY", tmp_path)
     monkeypatch.setattr(publish_prediction, "RESULTS", tmp_path / "prediction.json")
-    monkeypatch.setattr(publish_prediction, "README", tmp_path / "README.md")
+    monkeypatch.setattr(publish_prediction, "PAGE", tmp_path / "docs" / "speed.md")
     monkeypatch.setattr(publish_prediction, "PICTURE", tmp_path / "docs" / "memory.png")
     publish_prediction.main()
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "docs" / "speed.md").read_text()
     assert text.startswith("before\n<!-- prediction:begin -->\n**Start**")
     assert "old" not in text
-    assert "](docs/memory.png)" in text
+    assert "](memory.png)" in text
     assert (tmp_path / "docs" / "memory.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,4 +1,4 @@
-"""The README shows what RESULTS.json and EXPORTS.json hold, and nothing else does the typing."""
+"""README.md and docs/export.md show RESULTS.json and EXPORTS.json as the publishers write them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks import publish_exports, publish_scores
-from benchmarks.readme_parts import with_part
+from benchmarks.page_parts import with_part
 from speech_enhancement import registry
 
 
@@ -26,7 +26,7 @@ def test_markdown_is_the_report_of_the_results(results):
     assert text == publish_scores.results_markdown(results)
 
 
-def test_every_shipped_network_is_scored_and_says_what_it_heard(results):
+def test_every_shipped_network_is_scored_beside_its_hours_of_training_audio(results):
     text = publish_scores.readme_scores(results[:1])
     for path in publish_scores.WEIGHTS.glob("*.json"):
         hours = json.loads(path.read_text())["training"]["hours_heard"]
@@ -60,10 +60,10 @@ def test_publishing_replaces_what_stands_between_the_marks(tmp_path, monkeypatch
     assert shown in (tmp_path / "RESULTS.md").read_text()
 
 
-def test_readme_shows_the_exports():
+def test_page_shows_the_exports():
     results = json.loads(publish_exports.RESULTS.read_text())
-    readme = publish_exports.README.read_text()
-    assert with_part(readme, "exports", publish_exports.readme_table(results)) == readme
+    page = publish_exports.PAGE.read_text()
+    assert with_part(page, "exports", publish_exports.exports_table(results)) == page
 
 
 def test_exports_are_of_shipped_networks_beside_keras():
@@ -81,11 +81,11 @@ def test_publishing_exports_replaces_what_stands_between_the_marks(tmp_path, mon
     command = "python main.py --mode export --export_dir /home/me/export"
     report = results | {"about": results["about"] | {"command": command}}
     (tmp_path / "export.json").write_text(json.dumps(report))
-    (tmp_path / "README.md").write_text("<!-- exports:begin -->\nold\n<!-- exports:end -->\n")
-    monkeypatch.setattr(publish_exports, "README", tmp_path / "README.md")
+    (tmp_path / "export.md").write_text("<!-- exports:begin -->\nold\n<!-- exports:end -->\n")
+    monkeypatch.setattr(publish_exports, "PAGE", tmp_path / "export.md")
     monkeypatch.setattr(publish_exports, "RESULTS", tmp_path / "EXPORTS.json")
     publish_exports.main([str(tmp_path)])
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "export.md").read_text()
     assert "`python main.py --mode export --export_dir export`" in text
     assert "| model_unet | int8 | `model_unet_int8.onnx` |" in text
     assert "old" not in text
