@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -20,6 +22,13 @@ DEGRADATIONS = {
     "codec_round_trip": augment.codec_round_trip,
     "change_speed": augment.change_speed,
     "equalise": augment.equalise,
+    "steep_low_pass": augment.steep_low_pass,
+    "telephone_band": augment.telephone_band,
+    "whisper": augment.whisper,
+    "add_rumble": augment.add_rumble,
+    "add_pops": augment.add_pops,
+    "add_hum": augment.add_hum,
+    "add_offset": augment.add_offset,
 }
 
 
@@ -78,11 +87,12 @@ def test_silence_stays_finite(name):
     assert np.isfinite(DEGRADATIONS[name](silence, RATE, np.random.default_rng(0))).all()
 
 
-@pytest.mark.parametrize("name", synthetic_noise.NOISES)
+@pytest.mark.parametrize("name", [*synthetic_noise.NOISES, "tones"])
 @settings(deadline=None, max_examples=10)
 @given(seed=st.integers(0, 2**32), n_samples=st.integers(1000, 40000))
 def test_noises_have_unit_rms(name, seed, n_samples):
-    noise = synthetic_noise.NOISES[name](n_samples, RATE, np.random.default_rng(seed))
+    make = getattr(synthetic_noise, name)
+    noise = make(n_samples, RATE, np.random.default_rng(seed))
     assert noise.shape == (n_samples,)
     assert noise.dtype == np.float32
     assert np.sqrt(np.mean(np.square(noise))) == pytest.approx(1.0, abs=1e-3)
@@ -252,3 +262,116 @@ def test_other_rates_have_codecs_and_rooms_too(rate):
     assert np.isfinite(room.full).all()
     with pytest.raises(UserError, match=f"No codec of opus takes {rate} Hz"):
         augment.codec_round_trip(waveform, rate, np.random.default_rng(0), codecs=("opus",))
+
+
+def band_level_db(sound, low_hz, high_hz):
+    """Power between two frequencies, dB."""
+    power = np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2
+    frequency = np.fft.rfftfreq(len(sound), 1 / RATE)
+    return 10 * np.log10(power[(frequency >= low_hz) & (frequency < high_hz)].mean() + 1e-20)
+
+
+def lost_db(before, after, low_hz, high_hz):
+    return band_level_db(before, low_hz, high_hz) - band_level_db(after, low_hz, high_hz)
+
+
+def white():
+    return np.random.default_rng(9).normal(0, 0.1, 2 * RATE).astype(np.float32)
+
+
+def test_a_steep_low_pass_has_an_edge():
+    for seed in range(5):
+        cut = augment.steep_low_pass(white(), RATE, np.random.default_rng(seed), (4000, 4000))
+        assert abs(lost_db(white(), cut, 200, 3600)) < 0.2
+        assert lost_db(white(), cut, 4600, 7900) > 40
+
+
+def test_a_telephone_line_keeps_its_band():
+    for seed in range(5):
+        line = augment.telephone_band(
+            white(), RATE, np.random.default_rng(seed), (300, 300), (3400, 3400)
+        )
+        assert abs(lost_db(white(), line, 600, 3000)) < 0.5
+        assert lost_db(white(), line, 0, 100) > 25
+        assert lost_db(white(), line, 4000, 7900) > 40
+
+
+def periodicity(sound, rate):
+    """Median over frames of 64 ms of the autocorrelation at the best pitch of 80 to 300 Hz."""
+    length = round(0.064 * rate)
+    loud = [
+        frame - frame.mean()
+        for frame in np.array_split(sound, len(sound) // length)
+        if np.abs(frame).max() > 0.1 * np.abs(sound).max()
+    ]
+    lags = slice(rate // 300, rate // 80)
+    peaks = [(np.correlate(f, f, "full")[len(f) - 1 :] / np.dot(f, f))[lags].max() for f in loud]
+    return np.median(peaks)
+
+
+def envelope_db(sound):
+    """Level of half octaves over time, dB (bands, frames)."""
+    _, _, spectrum = scipy.signal.stft(sound, RATE, nperseg=1024, noverlap=512)
+    edges = np.geomspace(500, 7000, 8) * 1024 / RATE
+    bands = [np.abs(spectrum[int(a) : int(b)]) ** 2 for a, b in itertools.pairwise(edges)]
+    return 10 * np.log10(np.array([band.mean(axis=0) for band in bands]) + 1e-9)
+
+
+def test_a_whisper_has_the_words_of_a_voice_and_no_pitch(speech):
+    voice = speech(RATE, 4.0)
+    for seed in range(3):
+        whispered = augment.whisper(voice, RATE, np.random.default_rng(seed))
+        assert periodicity(voice, RATE) > 0.6
+        assert periodicity(whispered, RATE) < 0.4
+        pair = np.corrcoef(envelope_db(voice).ravel(), envelope_db(whispered).ravel())
+        assert pair[0, 1] > 0.85
+        assert dsp.active_rms(whispered, RATE) == pytest.approx(
+            dsp.active_rms(voice, RATE), rel=0.01
+        )
+
+
+@pytest.mark.parametrize(
+    ("add", "wanted", "of"),
+    [
+        (augment.add_rumble, (-12.0, -12.0), -12.0),
+        (augment.add_hum, (12.0, 12.0), -12.0),
+    ],
+)
+def test_rumble_and_hum_have_their_level(add, wanted, of):
+    sound = chirps(2 * RATE)
+    added = add(sound, RATE, np.random.default_rng(0), wanted) - sound
+    ratio = dsp.active_rms(added, RATE) / dsp.active_rms(sound, RATE)
+    assert 20 * np.log10(ratio) == pytest.approx(of, abs=0.1)
+    if add is augment.add_rumble:
+        assert band_level_db(added, 10, 50) - band_level_db(added, 120, 400) > 30
+
+
+def test_pops_are_short_low_and_of_their_peak():
+    sound = chirps(2 * RATE)
+    for seed in range(8):
+        added = augment.add_pops(sound, RATE, np.random.default_rng(seed), (6.0, 6.0)) - sound
+        wanted = dsp.active_rms(sound, RATE) * 10 ** (6 / 20)
+        assert np.abs(added).max() == pytest.approx(wanted, rel=1.0)
+        assert np.abs(added).max() > 0.9 * wanted
+        assert np.mean(np.abs(added) > 0.05 * wanted) < 0.4
+        assert band_level_db(added, 0, 200) - band_level_db(added, 500, 2000) > 20
+
+
+def test_an_offset_is_a_constant_of_its_size():
+    sound = chirps()
+    added = augment.add_offset(sound, RATE, np.random.default_rng(1), (0.02, 0.02)) - sound
+    np.testing.assert_allclose(np.abs(added), 0.02, atol=1e-6)
+    assert np.ptp(added) < 1e-6
+
+
+def test_tones_are_lines_in_the_spectrum():
+    """Nine tenths of their power are in a few bins, of white noise in nine tenths of all."""
+
+    def share_of_bins(sound):
+        power = np.sort(np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2)[::-1]
+        return np.searchsorted(np.cumsum(power) / power.sum(), 0.9) / len(power)
+
+    for seed in range(5):
+        tones = synthetic_noise.tones(2 * RATE, RATE, np.random.default_rng(seed))
+        assert share_of_bins(tones) < 0.05
+    assert share_of_bins(white()) > 0.5

@@ -1,6 +1,7 @@
 """Losses and the training metric against their formulas in numpy."""
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
@@ -138,3 +139,25 @@ def test_noise_left_in_a_pause_costs_less_than_a_lost_voice(rng):
     voice = rng.standard_normal((4, 63, 257, 2)).astype(np.float32)
     silence = np.zeros_like(voice)
     assert loss(silence, 0.1 * voice) < loss(voice, silence)
+
+
+def test_missing_voice_costs_more_than_noise_that_is_left(rng):
+    """Half the voice costs half as much again; noise on top of all of it costs what it did."""
+    clean = rng.standard_normal((2, 30, 129, 2)).astype(np.float32)
+    softer, louder = 0.5 * clean, 1.5 * clean
+    plain, asymmetric = (
+        make("compressed_spectrum", complex=0.0, si_snr=0.0, over_attenuation=weight)
+        for weight in (0.0, 0.5)
+    )
+    for output, factor in ((softer, 1.5), (louder, 1.0)):
+        assert float(asymmetric(clean, output)) == pytest.approx(
+            factor * float(plain(clean, output)), rel=1e-4
+        )
+    assert asymmetric.get_config()["over_attenuation"] == 0.5
+
+
+def test_the_weight_of_missing_voice_is_a_hyper_parameter():
+    hyper_model = registry.resolve(registry.MODELS, "model", "dpcrn")()
+    hp = keras_tuner.HyperParameters()
+    hp.values["over_attenuation"] = 0.3
+    assert hyper_model.loss_options(hp, "compressed_spectrum") == {"over_attenuation": 0.3}

@@ -255,6 +255,10 @@ def test_pools_of_another_rate_are_refused(pools):
         {"n_rooms": 0},
         {"speed": (0.0, 1.0)},
         {"codec_compression": (0.5, 1.5)},
+        {"group_weights": ("vctk",)},
+        {"group_weights": ("vctk=much",)},
+        {"group_weights": ("=3",)},
+        {"group_weights": ("vctk=0",)},
     ],
 )
 def test_impossible_recipes_are_refused(wrong):
@@ -293,3 +297,126 @@ def test_a_file_that_is_no_pack_is_refused(tmp_path):
     with pytest.raises(UserError, match="neither a folder nor a pack"):
         packs.as_folder(path, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+CLEAN = PLAIN | {"clean_only_probability": 1.0, "clean_only_snr_db": 90.0}
+
+
+def test_what_never_happens_changes_no_seed(pools):
+    """Data sets of a seed stay what they are, whatever the ranges of what is not asked for."""
+    ranges = {
+        "turn_drop_db": (1.0, 2.0),
+        "hum_snr_db": (1.0, 2.0),
+        "rumble_gain_db": (1.0, 2.0),
+        "pop_gain_db": (1.0, 2.0),
+        "offset": (0.1, 0.2),
+        "telephone_low_hz": (10.0, 20.0),
+        "light_noise_snr_db": (1.0, 2.0),
+    }
+    noisy, clean = make_mixer(pools, n_rooms=3).batch(0, 0, 20)
+    again = make_mixer(pools, n_rooms=3, **ranges).batch(0, 0, 20)
+    assert np.array_equal(noisy, again[0]) and np.array_equal(clean, again[1])
+
+
+def pitches_over_time(sound):
+    """The loudest frequency of each 50 ms, Hz, and its level, dB; silence left out."""
+    frames = sound[: len(sound) // 400 * 400].reshape(-1, 400)
+    spectra = np.abs(np.fft.rfft(frames * np.hanning(400)))
+    level = 20 * np.log10(spectra.max(axis=1) + 1e-9)
+    loud = level > level.max() - 70
+    return spectra.argmax(axis=1)[loud] * RATE / 400, level[loud]
+
+
+@pytest.mark.parametrize("drop_db", [10.0, 35.0])
+def test_turns_are_of_two_levels(pools, drop_db):
+    recipe = CLEAN | {"turn_probability": 1.0, "turn_drop_db": (drop_db, drop_db)}
+    mixer = make_mixer(pools, **recipe)
+    differences = []
+    for seed in range(20):
+        _, clean = mixer.draw(np.random.default_rng(seed))
+        pitch, level = pitches_over_time(clean)
+        first = np.abs(pitch - pitch[np.argmax(level)]) < 60
+        if first.sum() > 3 and (~first).sum() > 3:
+            differences.append(np.percentile(level[first], 90) - np.percentile(level[~first], 90))
+    assert len(differences) >= 5
+    assert np.median(differences) == pytest.approx(drop_db, abs=3.0)
+
+
+def test_noise_does_not_cover_the_softer_of_two_voices(pools):
+    recipe = PLAIN | {"snr_db": (0.0, 0.0), "turn_probability": 1.0, "turn_drop_db": (30.0, 30.0)}
+    for seed in range(8):
+        noisy, clean = make_mixer(pools, **recipe).draw(np.random.default_rng(seed))
+        ratio = dsp.active_rms(clean, RATE) / dsp.active_rms(noisy - clean, RATE)
+        assert 20 * np.log10(ratio) > 30 - 8.5
+
+
+def test_light_noise_has_its_share_and_its_snr(pools):
+    recipe = PLAIN | {"snr_db": (0.0, 0.0), "light_noise_probability": 0.4}
+    noisy, clean = make_mixer(pools, **recipe).batch(0, 0, 200)
+    snr_db = np.array(
+        [
+            20 * np.log10(dsp.active_rms(c, RATE) / dsp.active_rms(n - c, RATE))
+            for n, c in zip(noisy, clean, strict=True)
+        ]
+    )
+    light = snr_db > 10
+    assert np.mean(light) == pytest.approx(0.4, abs=0.1)
+    assert snr_db[light].min() > 19.0 and snr_db[light].max() < 41.0
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("telephone", {"telephone_high_hz": (2000.0, 2000.0)}),
+        ("steep_low_pass", {"steep_low_pass_hz": (2000.0, 2000.0)}),
+    ],
+)
+def test_a_narrow_band_is_that_of_the_target_too(pools, name, values):
+    recipe = PLAIN | {"snr_db": (0.0, 0.0), f"{name}_probability": 1.0, **values}
+    for seed in range(3):
+        for sound in make_mixer(pools, **recipe).draw(np.random.default_rng(seed)):
+            power = np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2
+            if power[1000:].max() > 0:
+                assert 10 * np.log10(power[2400:].mean() / power[500:1900].mean()) < -35
+
+
+@pytest.mark.parametrize("name", ["hum", "rumble", "pop", "offset"])
+def test_what_is_added_to_mixtures_is_not_in_their_targets(pools, name):
+    """The sound and its target stand in the same relation as without, and the rest is new."""
+    before = make_mixer(pools, **CLEAN).draw(np.random.default_rng(0))
+    always = CLEAN | {f"{name}_probability": 1.0}
+    after = make_mixer(pools, **always).draw(np.random.default_rng(0))
+    gain = np.dot(after[1], before[1]) / np.dot(before[1], before[1])
+    np.testing.assert_allclose(after[1], gain * before[1], atol=1e-6)
+    assert np.abs(before[0] - before[1]).max() < 1e-3
+    assert np.abs(after[0] - after[1]).max() > 1e-3
+
+
+def test_voices_lose_what_lies_below_a_frequency(pools):
+    """Of two voices of the same level, the one below the edge is gone and the other is not."""
+    cut = make_mixer(pools, **CLEAN, voice_low_cut_hz=1300.0)
+    levels = {}
+    for seed in range(30):
+        voice = cut.draw_voice(np.random.default_rng(seed))
+        levels.setdefault(voice.group, dsp.active_rms(voice.target, RATE))
+    low = [level for group, level in levels.items() if int(group[-2:]) <= 2]  # up to 600 Hz
+    high = [level for group, level in levels.items() if int(group[-2:]) >= 8]  # from 1800 Hz on
+    assert low and high
+    assert max(low) < 0.02 * min(high)
+
+
+def test_levels_reach_down_to_what_is_asked_for(pools):
+    noisy, _ = make_mixer(pools, **PLAIN | {"level_dbfs": (-60.0, -60.0)}).batch(0, 0, 5)
+    for sound in noisy:
+        assert 20 * np.log10(dsp.active_rms(sound, RATE)) == pytest.approx(-60.0, abs=0.1)
+
+
+def test_weights_make_groups_more_frequent():
+    pool = argparse.Namespace(
+        recordings=[sources.Recording(None, group, 1000, 0.1, 0) for group in ("vctk/p1", "other")]
+    )
+    config = MixingConfig(group_weights=("vctk/*=3",))
+    recordings = mixing.Recordings(pool, config.balance, None, config.weight_of)
+    rng = np.random.default_rng(0)
+    picks = np.array([recordings.pick(rng) for _ in range(2000)])
+    assert np.mean(picks == 0) == pytest.approx(0.75, abs=0.04)

@@ -571,6 +571,15 @@ TUNING = Group(
 def _mixing_option(field: dataclasses.Field[Any]) -> Option:
     """The option of one field of the mixing recipe."""
     default: Any = field.default
+    if field.name == "group_weights":
+        return Option(
+            f"mix_{field.name}",
+            TEXT,
+            [],
+            field.metadata["help"],
+            count="+",
+            metavar="PATTERN=WEIGHT",
+        )
     is_range = isinstance(default, tuple)
     value = default[0] if is_range else default
     if field.name.endswith("_probability"):

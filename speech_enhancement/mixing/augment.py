@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 import scipy.signal
 import soundfile
 import soxr
@@ -34,6 +35,23 @@ BANK_SIZE = 100
 # libsndfile refuses to write MP3 at level 1.
 SMALLEST_CODEC_LEVEL = 0.9999
 LOW_PASS_PADDING = 30
+
+# Orders of a fall that looks vertical on a spectrogram: 3 dB at the edge, 50 dB a tenth beyond it.
+STEEP_ORDER = (60.0, 480.0)
+TELEPHONE_LOW_ORDER = (4.0, 16.0)
+
+WHISPER_WINDOW_S = 0.032
+WHISPER_SMOOTHING_HZ = (280.0, 500.0)  # wider than the harmonics of most voices are apart
+WHISPER_CORNER_HZ = (300.0, 900.0)
+WHISPER_EVENNESS = (0.2, 0.4)
+WHISPER_LOUDNESS_S = 0.05
+
+RUMBLE_HZ = (5.0, 60.0)
+RUMBLE_EDGE_ORDER = 8.0
+POP_HZ = (15.0, 80.0)
+POP_DECAY_S = (0.02, 0.06)
+POP_ATTACK_S = 0.004
+MOST_POPS = 3
 
 
 def add_artificial_noise(
@@ -127,6 +145,164 @@ def low_pass(
     filters = scipy.signal.butter(4, cutoff, fs=rate, output="sos")
     padding = min(LOW_PASS_PADDING, len(waveform) - 1)
     return scipy.signal.sosfiltfilt(filters, waveform, padlen=padding).astype(np.float32)
+
+
+def steep_low_pass(
+    waveform: np.ndarray, rate: int, rng: np.random.Generator, cutoff_hz: Range = (3200.0, 5800.0)
+) -> np.ndarray:
+    """Take the highs away at an edge, as codecs do; the clean target loses them, too.
+
+    Args:
+        waveform: (samples,).
+        rate: Hz.
+        rng: source of randomness.
+        cutoff_hz: range of the frequency where 3 dB or more are lost, Hz.
+    """
+    edge = rng.uniform(*cutoff_hz)
+    return _filtered(waveform, high_cut(_bins_hz(len(waveform), rate), edge, _steepness(rng)))
+
+
+def telephone_band(
+    waveform: np.ndarray,
+    rate: int,
+    rng: np.random.Generator,
+    low_hz: Range = (150.0, 400.0),
+    high_hz: Range = (3200.0, 3800.0),
+) -> np.ndarray:
+    """Keep the band of a telephone line; the clean target is kept to it likewise.
+
+    Args:
+        waveform: (samples,).
+        rate: Hz.
+        rng: source of randomness.
+        low_hz: range of the lower edge, Hz; the fall below it is that of transformers.
+        high_hz: range of the upper edge, Hz; the fall above it is steep.
+
+    Reference: ITU-T G.712, "Transmission performance characteristics of pulse code modulation
+        channels", 2001.
+    """
+    frequency = _bins_hz(len(waveform), rate)
+    low, high = rng.uniform(*low_hz), rng.uniform(*high_hz)
+    order = rng.uniform(*TELEPHONE_LOW_ORDER)
+    gain = low_cut(frequency, low, order) * high_cut(frequency, high, _steepness(rng))
+    return _filtered(waveform, gain)
+
+
+def whisper(waveform: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Make a voiced recording whisper; the clean target is the whispered voice.
+
+    White noise takes the place of the voice's excitation: it is given the spectral envelope of the
+    voice, smoothed so far that no harmonic is left, tilted upwards as without a vibrating glottis.
+    Loudness is evened out, since voiced sounds lose more of it than others do.
+
+    Args:
+        waveform: (samples,).
+        rate: Hz.
+        rng: source of randomness: the noise, and how far each of these goes.
+
+    Reference: R. Morris, M. Clements, "Reconstruction of speech from whispers", Medical
+        Engineering and Physics 24, 2002, for the ways in which whispers differ.
+    """
+    n_fft = 2 ** round(np.log2(WHISPER_WINDOW_S * rate))
+    padded = fit_length(waveform, max(len(waveform), n_fft))
+    noise = rng.standard_normal(len(padded), dtype=np.float32)
+    spectra = [_spectrogram(sound, n_fft) for sound in (padded, noise)]
+    width = max(1, round(rng.uniform(*WHISPER_SMOOTHING_HZ) * n_fft / rate))
+    # Running sums of the filters may fall below zero by rounding.
+    envelope = scipy.ndimage.uniform_filter(np.abs(spectra[0]) ** 2, (width, 3), mode="nearest")
+    frequency = np.fft.rfftfreq(n_fft, 1.0 / rate)[:, np.newaxis]
+    ratio = (frequency / rng.uniform(*WHISPER_CORNER_HZ)) ** 2
+    tilt = ratio / (1.0 + ratio) * (1.0 + (frequency / 3000.0) ** 2) ** rng.uniform(0.0, 0.35)
+    _, result = scipy.signal.istft(
+        np.sqrt(np.maximum(envelope, 0.0)) * tilt * spectra[1], noverlap=n_fft - n_fft // 4
+    )
+    loudness = scipy.ndimage.uniform_filter1d(
+        np.square(result), max(1, round(WHISPER_LOUDNESS_S * rate))
+    )
+    even = result * (np.maximum(loudness, 1e-4 * loudness.max()) + dsp.TINY) ** (
+        -0.5 * rng.uniform(*WHISPER_EVENNESS)
+    )
+    level = dsp.active_rms(even, rate)
+    gain = dsp.active_rms(waveform, rate) / max(level, dsp.TINY)
+    return fit_length((even * gain).astype(np.float32), len(waveform))
+
+
+def add_rumble(
+    waveform: np.ndarray, rate: int, rng: np.random.Generator, gain_db: Range = (-30.0, 0.0)
+) -> np.ndarray:
+    """Add noise of 5 to 60 Hz, as of traffic, wind and handling; the clean target has none.
+
+    Args:
+        waveform: (samples,).
+        rate: Hz.
+        rng: source of randomness.
+        gain_db: range of its level re the active frames of the waveform, dB.
+    """
+    frequency = _bins_hz(len(waveform), rate)
+    band = low_cut(frequency, RUMBLE_HZ[0], 4.0) * high_cut(
+        frequency, RUMBLE_HZ[1], RUMBLE_EDGE_ORDER
+    )
+    noise = _filtered(rng.standard_normal(len(waveform), dtype=np.float32), band)
+    return _added(waveform, noise, rate, rng.uniform(*gain_db))
+
+
+def add_pops(
+    waveform: np.ndarray, rate: int, rng: np.random.Generator, gain_db: Range = (-6.0, 12.0)
+) -> np.ndarray:
+    """Add one to three thumps, as of breath on a microphone; the clean target has none.
+
+    Each is a damped oscillation of 15 to 80 Hz that is over within a fifth of a second.
+
+    Args:
+        waveform: (samples,).
+        rate: Hz.
+        rng: source of randomness.
+        gain_db: range of the peak of a pop re the active frames of the waveform, dB.
+    """
+    time = np.arange(len(waveform)) / rate
+    level = dsp.active_rms(waveform, rate)
+    result = waveform.astype(np.float32)
+    for _ in range(rng.integers(1, MOST_POPS + 1)):
+        since = np.maximum(time - rng.uniform(0.0, time[-1]), 0.0)
+        shape = np.minimum(since / POP_ATTACK_S, 1.0) * np.exp(-since / rng.uniform(*POP_DECAY_S))
+        wave = shape * np.sin(2.0 * np.pi * rng.uniform(*POP_HZ) * since)
+        gain = level * dsp.db_to_amplitude(rng.uniform(*gain_db)) * rng.choice((-1.0, 1.0))
+        result += (gain / max(np.abs(wave).max(), dsp.TINY) * wave).astype(np.float32)
+    return result
+
+
+def add_hum(
+    waveform: np.ndarray, rate: int, rng: np.random.Generator, snr_db: Range = (0.0, 40.0)
+) -> np.ndarray:
+    """Add mains hum; the clean target has none.
+
+    Args:
+        waveform: (samples,).
+        rate: Hz.
+        rng: source of randomness.
+        snr_db: range of the level of the waveform's active frames over that of the hum, dB.
+    """
+    hum = synthetic_noise.hum(len(waveform), rate, rng)
+    return _added(waveform, hum, rate, -rng.uniform(*snr_db))
+
+
+def add_offset(
+    waveform: np.ndarray, rate: int, rng: np.random.Generator, offset: Range = (0.001, 0.03)
+) -> np.ndarray:
+    """Add a constant of either sign, as cheap converters do; the clean target has none.
+
+    Args:
+        waveform: (samples,).
+        rate: Hz, not used.
+        rng: source of randomness.
+        offset: range of its size, full scale is 1.
+    """
+    return waveform + np.float32(rng.uniform(*offset) * rng.choice((-1.0, 1.0)))
+
+
+def cut_lows(waveform: np.ndarray, rate: int, edge_hz: float) -> np.ndarray:
+    """A voice without what lies below `edge_hz`, where no voice is; its clean target likewise."""
+    return _filtered(waveform, low_cut(_bins_hz(len(waveform), rate), edge_hz, RUMBLE_EDGE_ORDER))
 
 
 def time_shift(
@@ -314,3 +490,47 @@ def _peak(centre_hz: float, gain_db: float, quality: float, rate: int) -> list[f
 def _section(b0: float, b1: float, b2: float, a0: float, a1: float, a2: float) -> list[float]:
     """A row of scipy's second-order sections, scaled to a0 = 1."""
     return [b0 / a0, b1 / a0, b2 / a0, 1.0, a1 / a0, a2 / a0]
+
+
+def high_cut(frequency_hz: np.ndarray, edge_hz: float, order: float) -> np.ndarray:
+    """Gains 1 / (1 + (f / edge)^order), of any order."""
+    octaves = np.log(np.maximum(frequency_hz, 1.0) / edge_hz)
+    return 1.0 / (1.0 + np.exp(np.clip(order * octaves, -60.0, 60.0)))
+
+
+def low_cut(frequency_hz: np.ndarray, edge_hz: float, order: float) -> np.ndarray:
+    """The mirror image of `high_cut`."""
+    return 1.0 - high_cut(frequency_hz, edge_hz, order)
+
+
+def _bins_hz(n_samples: int, rate: int) -> np.ndarray:
+    """Frequencies of the bins that `_filtered` has."""
+    return scipy.fft.rfftfreq(_padded_length(n_samples), 1.0 / rate)
+
+
+def _padded_length(n_samples: int) -> int:
+    """An FFT length in which a steep filter does not ring around into the beginning."""
+    return scipy.fft.next_fast_len(n_samples + n_samples // 4 + 256, real=True)
+
+
+def _filtered(waveform: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """The waveform by gains of the bins of `_bins_hz`, without a delay; float32 (samples,)."""
+    n_fft = _padded_length(len(waveform))
+    spectrum = scipy.fft.rfft(waveform, n_fft) * gain
+    return scipy.fft.irfft(spectrum, n_fft)[: len(waveform)].astype(np.float32)
+
+
+def _steepness(rng: np.random.Generator) -> float:
+    """An order of `high_cut`, uniform over octaves."""
+    return _log_uniform(rng, *STEEP_ORDER)
+
+
+def _spectrogram(waveform: np.ndarray, n_fft: int) -> np.ndarray:
+    """Complex (bins, frames) of scipy, which its inverse inverts."""
+    return scipy.signal.stft(waveform, nperseg=n_fft, noverlap=n_fft - n_fft // 4)[2]
+
+
+def _added(waveform: np.ndarray, noise: np.ndarray, rate: int, gain_db: float) -> np.ndarray:
+    """The waveform with a noise at a level re its own active frames."""
+    level = dsp.active_rms(waveform, rate)
+    return dsp.mix_at_snr(waveform, noise, -gain_db, level, dsp.active_rms(noise, rate))[0]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, KeysView, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from speech_enhancement.config import AudioConfig
 from speech_enhancement.corpora.pools import AudioPool
 from speech_enhancement.errors import UserError
 from speech_enhancement.mixing import augment, reverberation, synthetic_noise
-from speech_enhancement.mixing.recipe import MixingConfig
+from speech_enhancement.mixing.recipe import MixingConfig, Range
 from speech_enhancement.mixing.reverberation import ImpulseResponse
 from speech_enhancement.signal import dsp
 
@@ -30,6 +31,28 @@ PAUSE_S = (0.05, 0.4)
 GAP_SHARE = (0.1, 0.6)
 HIGHEST_PEAK = 0.99
 BABBLE_SPREAD_DB = 4.0
+SAME_SPEAKER_SHARE = 0.3  # of turns: the same person from further away
+SOFT_FIRST_SHARE = 0.3
+TURN_BEGIN_SHARE = (0.15, 0.7)
+TURN_LENGTH_SHARE = (0.2, 0.6)
+TURN_FADE_S = 0.01
+SNR_OF_SOFT_VOICE_DB = (-8.0, 15.0)
+
+
+class Voice(NamedTuple):
+    """A voice at the microphone.
+
+    Args:
+        sound: what is heard of it, float32 (samples,).
+        target: what a denoiser shall make of it.
+        group: the speaker, the first of them if there are two.
+        drop_db: how much softer one of two speakers is, dB; 0 if there is one.
+    """
+
+    sound: np.ndarray
+    target: np.ndarray
+    group: str
+    drop_db: float
 
 
 class Recordings:
@@ -40,10 +63,15 @@ class Recordings:
         balance: groups (speakers, kinds of noise) are drawn with a probability proportional to
             their duration to this power; recordings of one group to their duration.
         indices: use only these recordings; all by default.
+        weight_of: a factor of that probability by the name of the group; 1 by default.
     """
 
     def __init__(
-        self, pool: AudioPool, balance: float, indices: Sequence[int] | None = None
+        self,
+        pool: AudioPool,
+        balance: float,
+        indices: Sequence[int] | None = None,
+        weight_of: Callable[[str], float] = lambda group: 1.0,
     ) -> None:
         self.pool = pool
         self.group_of = [recording.group for recording in pool.recordings]
@@ -59,7 +87,8 @@ class Recordings:
         }
         self._within = {name: _cumulative(length) for name, length in lengths.items()}
         totals = np.array([lengths[name].sum() for name in self._names])
-        self._between = _cumulative(totals**balance)
+        weights = np.array([weight_of(name) for name in self._names])
+        self._between = _cumulative(totals**balance * weights)
 
     @property
     def groups(self) -> KeysView[str]:
@@ -129,6 +158,23 @@ class Recipe:
         self.audio = audio
         self.config = config
 
+    def _finish(
+        self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The pair disturbed, at a level, and degraded."""
+        return self._degrade(rng, *self._at_level(rng, self._disturb(rng, noisy), clean))
+
+    def _disturb(self, rng: np.random.Generator, noisy: np.ndarray) -> np.ndarray:
+        """Now and then what microphones and cables add to a sound before anything hears it."""
+        config, rate = self.config, self.audio.sample_rate
+        if _chance(rng, config.hum_probability):
+            noisy = augment.add_hum(noisy, rate, rng, config.hum_snr_db)
+        if _chance(rng, config.rumble_probability):
+            noisy = augment.add_rumble(noisy, rate, rng, config.rumble_gain_db)
+        if _chance(rng, config.pop_probability):
+            noisy = augment.add_pops(noisy, rate, rng, config.pop_gain_db)
+        return noisy
+
     def _at_level(
         self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -159,10 +205,31 @@ class Recipe:
         if chances[0] < config.low_pass_probability:
             cutoff = 2 * (rng.uniform(*config.low_pass_hz),)
             noisy, clean = (augment.low_pass(w, rate, rng, cutoff) for w in (noisy, clean))
+        noisy, clean = self._narrow(rng, noisy, clean)
+        if _chance(rng, config.offset_probability):
+            noisy = augment.add_offset(noisy, rate, rng, config.offset)
         if chances[1] < config.clip_probability:
             noisy = augment.clip(noisy, rate, rng, config.clip_fraction)
         if chances[2] < config.codec_probability:
             noisy = augment.codec_round_trip(noisy, rate, rng, config.codec_compression)
+        return noisy, clean
+
+    def _narrow(
+        self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Now and then a pair without what lines and codecs leave out, the target with the rest."""
+        config, rate = self.config, self.audio.sample_rate
+        filters: list[tuple[Callable[..., np.ndarray], tuple[Range, ...]]] = []
+        if _chance(rng, config.steep_low_pass_probability):
+            filters.append((augment.steep_low_pass, (config.steep_low_pass_hz,)))
+        if _chance(rng, config.telephone_probability):
+            bands = config.telephone_low_hz, config.telephone_high_hz
+            filters.append((augment.telephone_band, bands))
+        for narrow, ranges in filters:
+            edges = int(rng.integers(2**32))
+            noisy, clean = (
+                narrow(w, rate, np.random.default_rng(edges), *ranges) for w in (noisy, clean)
+            )
         return noisy, clean
 
     def _level(self, waveform: np.ndarray) -> float:
@@ -197,7 +264,7 @@ class PairAugmenter(Recipe):
                 ),
                 pair,
             )
-        return self._degrade(rng, *self._at_level(rng, *pair))
+        return self._finish(rng, *pair)
 
 
 class Mixer(Recipe):
@@ -233,8 +300,9 @@ class Mixer(Recipe):
                 )
         super().__init__(audio, config or MixingConfig())
         self.seed = seed
-        self.voices = Recordings(voices, self.config.balance, voice_indices)
-        self.noises = Recordings(noises, self.config.balance, noise_indices)
+        shared = self.config.balance, self.config.weight_of
+        self.voices = Recordings(voices, shared[0], voice_indices, shared[1])
+        self.noises = Recordings(noises, shared[0], noise_indices, shared[1])
 
     def batch(self, epoch: int, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The mixtures at a place of the training, always the same ones.
@@ -260,24 +328,42 @@ class Mixer(Recipe):
         kind = rng.uniform()
         if kind < config.noise_only_probability:
             noise = self.draw_noise(rng, avoid="")
-            return self._degrade(rng, *self._at_level(rng, noise, np.zeros_like(noise)))
-        near_clean = kind < config.noise_only_probability + config.clean_only_probability
-        snr_db = config.clean_only_snr_db if near_clean else rng.uniform(*config.snr_db)
-        voice, target, speaker = self.draw_voice(rng)
+            return self._finish(rng, noise, np.zeros_like(noise))
+        snr_db = self._draw_snr_db(rng, kind - config.noise_only_probability)
+        voice, target, speaker, drop_db = self.draw_voice(rng)
+        if drop_db:  # or noise would cover the softer of two voices
+            snr_db = max(snr_db, drop_db + rng.uniform(*SNR_OF_SOFT_VOICE_DB))
         noise = self.draw_noise(rng, avoid=speaker)
         noisy, _ = dsp.mix_at_snr(voice, noise, snr_db, self._level(target), self._level(noise))
-        return self._degrade(rng, *self._at_level(rng, noisy, target))
+        return self._finish(rng, noisy, target)
 
-    def draw_voice(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, str]:
-        """A voice as it reaches the microphone, its clean target, and the group it is of.
+    def _draw_snr_db(self, rng: np.random.Generator, kind: float) -> float:
+        """The signal-to-noise ratio of a mixture, by a chance from 0 on."""
+        config = self.config
+        if kind < config.clean_only_probability:
+            return config.clean_only_snr_db
+        if kind < config.clean_only_probability + config.light_noise_probability:
+            return rng.uniform(*config.light_noise_snr_db)
+        return rng.uniform(*config.snr_db)
 
-        The two differ in the late reverberation only (see `augment.reverberate_pair`).
+    def draw_voice(self, rng: np.random.Generator) -> Voice:
+        """A voice as it reaches the microphone.
+
+        Sound and target differ in the late reverberation only (see `augment.reverberate_pair`).
         """
         config, rate = self.config, self.audio.sample_rate
         index = self.voices.pick(rng)
         pause = (round(PAUSE_S[0] * rate), round(PAUSE_S[1] * rate))
         factor = _sometimes(rng, config.speed_probability, config.speed)
         voice = self._played(rng, self.voices, index, factor, pause)
+        if _chance(rng, config.whisper_probability):
+            voice = augment.whisper(voice, rate, rng)
+        drop_db = 0.0
+        if _chance(rng, config.turn_probability):
+            drop_db = rng.uniform(*config.turn_drop_db)
+            voice = self._with_turn(rng, voice, self.voices.group_of[index], drop_db)
+        if config.voice_low_cut_hz:
+            voice = augment.cut_lows(voice, rate, config.voice_low_cut_hz)
         if rng.uniform() < config.gap_probability:
             voice = with_gap(voice, rate, rng)
         if rng.uniform() < config.equalise_probability:
@@ -286,7 +372,22 @@ class Mixer(Recipe):
         if rng.uniform() < config.reverb_probability:
             room = self.rooms[rng.integers(len(self.rooms))]
             voice, target = augment.reverberate_pair(voice, room)
-        return voice, target, self.voices.group_of[index]
+        return Voice(voice, target, self.voices.group_of[index], drop_db)
+
+    def _with_turn(
+        self, rng: np.random.Generator, voice: np.ndarray, group: str, drop_db: float
+    ) -> np.ndarray:
+        """A voice of which another takes a part, one of the two `drop_db` softer than the other."""
+        other = voice
+        if rng.uniform() >= SAME_SPEAKER_SHARE:
+            index = self.voices.pick(rng, (group,))
+            pause = tuple(round(limit * self.audio.sample_rate) for limit in PAUSE_S)
+            other = self._played(rng, self.voices, index, 1.0, (pause[0], pause[1]))
+            other = other * np.float32(self._level(voice) / self._level(other))
+        pair = (voice, other * dsp.db_to_amplitude(-drop_db))
+        if rng.uniform() < SOFT_FIRST_SHARE:
+            pair = (pair[1], pair[0])
+        return take_turns(*pair, self.audio.sample_rate, rng)
 
     def draw_noise(self, rng: np.random.Generator, avoid: str) -> np.ndarray:
         """One noise or two at once, at any level; `avoid` is the group kept out of babble."""
@@ -329,10 +430,12 @@ class Mixer(Recipe):
         kind = rng.uniform()
         if kind < config.babble_probability:
             noise = self.babble(rng, avoid)
-        elif kind < config.babble_probability + config.synthetic_probability:
+        elif kind < (computed := config.babble_probability + config.synthetic_probability):
             names = list(synthetic_noise.NOISES)
             name = names[rng.integers(len(names))]
             return synthetic_noise.NOISES[name](self.audio.frame_length, rate, rng)
+        elif kind < computed + config.tones_probability:
+            return synthetic_noise.tones(self.audio.frame_length, rate, rng)
         else:
             index = self.noises.pick(rng)
             factor = _sometimes(rng, config.noise_speed_probability, config.noise_speed)
@@ -368,6 +471,19 @@ def with_gap(waveform: np.ndarray, rate: int, rng: np.random.Generator) -> np.nd
     return broken
 
 
+def take_turns(
+    first: np.ndarray, second: np.ndarray, rate: int, rng: np.random.Generator
+) -> np.ndarray:
+    """The first sound, but for a part of the window in which the second one is heard instead."""
+    length = len(first)
+    begin = rng.uniform(*TURN_BEGIN_SHARE) * length
+    end = begin + rng.uniform(*TURN_LENGTH_SHARE) * length
+    time, fade = np.arange(length), TURN_FADE_S * rate
+    rise, fall = (np.clip((time - edge) / fade, 0.0, 1.0) for edge in (begin, end))
+    share = (rise * (1.0 - fall)).astype(np.float32)
+    return first * (1.0 - share) + second * share
+
+
 def faded(waveform: np.ndarray, rate: int) -> np.ndarray:
     """A copy that rises from and falls to silence within 5 ms, so that a cut does not click."""
     n_fade = min(round(FADE_S * rate), len(waveform) // 2)
@@ -389,6 +505,11 @@ def _sometimes(rng: np.random.Generator, probability: float, limits: tuple[float
     """A factor within `limits` with some probability, else 1."""
     drawn = rng.uniform(*limits)
     return drawn if rng.uniform() < probability else 1.0
+
+
+def _chance(rng: np.random.Generator, probability: float) -> bool:
+    """Whether something happens; what never does draws nothing, so that seeds keep their sound."""
+    return probability > 0.0 and rng.uniform() < probability
 
 
 def _cumulative(weights: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Noises made of numbers: white, pink, brown, mains hum, fans and hisses.
 
 Every generator is `(n_samples, sample_rate, rng) -> float32 (n_samples,)` of unit RMS, so that
-the caller decides the level. `NOISES` holds them all by name.
+the caller decides the level. `NOISES` holds by name those that a share of noises is drawn from;
+`tones` have a share of their own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ MAINS_HZ = (50.0, 60.0)
 N_HARMONICS = 40
 TABLE_LENGTH = 16384
 LOWEST_HZ = 20.0
+SCALE = (0, 2, 4, 5, 7, 9, 11, 12)  # semitones
+HELD_SHARE = 0.4
+BEAT_S = (0.15, 0.8)
 
 
 def white(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
@@ -78,6 +82,38 @@ def hum(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarra
     """Mains hum: harmonics of 50 or 60 Hz within half a percent, some with a rectifier's buzz."""
     fundamental = rng.choice(MAINS_HZ) * rng.uniform(0.995, 1.005)
     return _harmonics(n_samples, sample_rate, rng, fundamental, int(rng.integers(2, N_HARMONICS)))
+
+
+def tones(n_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Sounds like music, chimes and beeps: chords of harmonics, held or dying away.
+
+    One to three notes of a major scale begin at a time, a beat or two apart.
+    """
+    held = rng.uniform() < HELD_SHARE
+    beat_s, lowest_hz = rng.uniform(*BEAT_S), 110.0 * 2.0 ** rng.uniform(0.0, 3.0)
+    noise = np.zeros(n_samples, np.float32)
+    begin_s = 0.0
+    while begin_s < n_samples / sample_rate:
+        begin = int(begin_s * sample_rate)
+        for _ in range(rng.integers(1, 4)):
+            pitch_hz = lowest_hz * 2.0 ** (rng.choice(SCALE) / 12.0 + rng.integers(-1, 2))
+            length_s = rng.uniform(1.0, 4.0) if held else rng.uniform(0.1, 1.0)
+            length = min(n_samples - begin, int(length_s * sample_rate))
+            noise[begin : begin + length] += _note(length, sample_rate, rng, pitch_hz, held)
+        begin_s += beat_s * rng.integers(1, 3)
+    return _unit_rms(noise)
+
+
+def _note(
+    n_samples: int, sample_rate: int, rng: np.random.Generator, pitch_hz: float, held: bool
+) -> np.ndarray:
+    """A few harmonics that fade in and out, or that die away as of a string."""
+    tone = _harmonics(n_samples, sample_rate, rng, pitch_hz, int(rng.integers(1, 10)))
+    time = np.arange(n_samples) / sample_rate
+    envelope = np.minimum(1.0, np.minimum(time / 0.01, (time[-1:] - time) / 0.02))
+    if not held:
+        envelope *= np.exp(-time * rng.uniform(1.0, 6.0))
+    return (tone * envelope).astype(np.float32)
 
 
 NOISES = {

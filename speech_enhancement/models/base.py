@@ -82,7 +82,7 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         """
         model = self.network(hp)
         name = self.loss or self._choose_loss(hp)
-        loss = registry.resolve(registry.LOSSES, "loss", name)()
+        loss = registry.resolve(registry.LOSSES, "loss", name)(**self.loss_options(hp, name))
         shortest = getattr(loss, "shortest_window", 0)
         if self.audio.frame_length < shortest:
             raise UsageError(
@@ -123,6 +123,10 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
             `network`.
         """
         raise NotImplementedError
+
+    def loss_options(self, hp: keras_tuner.HyperParameters, name: str) -> dict[str, Any]:
+        """What the loss of a name is made with; its own defaults unless a model says otherwise."""
+        return {}
 
     def optimizer(self, learning_rate: Any) -> keras.optimizers.Optimizer:
         """The optimizer; Adam unless a model needs another."""

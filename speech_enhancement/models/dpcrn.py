@@ -110,6 +110,10 @@ class DPCRN(DenoisingHyperModel):
         )
         return self.losses if fits else self.losses[1:]
 
+    def loss_options(self, hp, name: str) -> dict:
+        """See `DenoisingHyperModel.loss_options`: how much more missing voice counts."""
+        return {"over_attenuation": hp.Float("over_attenuation", 0.0, 1.0, step=0.1, default=0.0)}
+
     def optimizer(self, learning_rate) -> keras.optimizers.Optimizer:
         """Muon with clipped gradients, which recurrent networks need.
 

@@ -34,14 +34,18 @@ class CompressedSpectrum(keras.losses.Loss):
     """Compressed magnitude, compressed complex spectrum and SI-SNR of the resynthesised waveform.
 
     L = magnitude * mean (|S|^c - |E|^c)^2 + complex * 1/2 mean |S |S|^(c-1) - E |E|^(c-1)|^2
+        + magnitude * over_attenuation * mean max(|S|^c - |E|^c, 0)^2
         + si_snr * (-SI-SNR in dB), with S the clean and E the estimated STFT, c = 0.3. Compression
     weighs soft and loud parts as the ear does; the STFT of the overlap-added estimate is what will
     be heard of it. Both are brought to the level of the clean waveform first. S. Braun, I. Tashev,
     "Data augmentation and loss normalization for deep noise suppression", 2020; Y. Luo,
-    N. Mesgarani, "TasNet", ICASSP 2018, for SI-SNR.
+    N. Mesgarani, "TasNet", ICASSP 2018, for SI-SNR. Noise that is left is heard less than voice
+    that is missing, so that what is taken from the voice can count more: "DPDFNet", arXiv
+    2512.16420, 2025.
 
     Args:
         magnitude, complex, si_snr: weights of the three terms.
+        over_attenuation: how much more the magnitude counts where it is below that of the voice.
         hop_length: hop of the spectra; half a window by default.
     """
 
@@ -50,6 +54,7 @@ class CompressedSpectrum(keras.losses.Loss):
         magnitude: float = 70.0,
         complex: float = 30.0,
         si_snr: float = 0.1,
+        over_attenuation: float = 0.0,
         hop_length: int | None = None,
         name: str = "compressed_spectrum",
         **kwargs,
@@ -58,6 +63,7 @@ class CompressedSpectrum(keras.losses.Loss):
         self.magnitude = magnitude
         self.complex = complex
         self.si_snr = si_snr
+        self.over_attenuation = over_attenuation
         self.hop_length = hop_length
 
     def call(self, y_true, y_pred):
@@ -73,8 +79,12 @@ class CompressedSpectrum(keras.losses.Loss):
         """Levelled waveforms (batch, samples), twice, with their edges -> (batch,)."""
         inner = slice(n_fft - hop, -(n_fft - hop))
         spectra = [compress(spectral_ops.stft(w, n_fft, hop)) for w in (clean, estimate)]
+        missing = spectra[0][0] - spectra[1][0]
+        magnitude = _mean_square(missing)
+        if self.over_attenuation:
+            magnitude = magnitude + self.over_attenuation * _mean_square(ops.relu(missing))
         return (
-            self.magnitude * _mean_square(spectra[0][0] - spectra[1][0])
+            self.magnitude * magnitude
             + self.complex * _mean_square(spectra[0][1] - spectra[1][1])
             - self.si_snr * si_snr_db(clean[:, inner], estimate[:, inner])
         )
@@ -86,6 +96,7 @@ class CompressedSpectrum(keras.losses.Loss):
             "magnitude": self.magnitude,
             "complex": self.complex,
             "si_snr": self.si_snr,
+            "over_attenuation": self.over_attenuation,
             "hop_length": self.hop_length,
         }
 
