@@ -4,19 +4,19 @@
 >>> clean = Enhancer.load().enhance(samples, rate)  # the shape of `samples`
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from speech_enhancement.errors import UsageError, UserError
 
+TYPE_CHECKING = False  # as `typing` has it, which takes a while to import
 if TYPE_CHECKING:
     from speech_enhancement.inference.enhancer import Enhancer, StreamingEnhancer
 
 __all__ = ["Enhancer", "StreamingEnhancer", "UsageError", "UserError"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """The classes that need numpy and a runtime, imported when they are asked for."""
     if name in ("Enhancer", "StreamingEnhancer"):
-        return getattr(importlib.import_module("speech_enhancement.inference.enhancer"), name)
+        from speech_enhancement.inference import enhancer
+
+        return getattr(enhancer, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

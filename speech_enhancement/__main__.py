@@ -1,19 +1,21 @@
 """The command: `python main.py`, `speech-enhancement`, `python -m speech_enhancement`."""
 
-import signal
 import sys
-from typing import NoReturn
 
 
-def run() -> NoReturn:
+def run() -> None:
     """Run the command line of this process and end with its exit code."""
-    # Before the program can answer them, signals end the process at once and in silence.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Before the program can answer it, Ctrl-C ends the process in silence; see `main.py`.
+    from _signal import SIG_DFL, SIGINT, signal
+
+    signal(SIGINT, SIG_DFL)
+    from speech_enhancement.cli import process
     from speech_enhancement.cli.main import main
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    sys.exit(main())
+    process.open_streams()
+    with process.answering_stops():
+        code = main()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -5,19 +5,15 @@ Neither this module nor its workers import Keras: a worker starts in a second an
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
 from speech_enhancement.errors import UserError
+from speech_enhancement.files import workers as processes
 from speech_enhancement.mixing.mixer import Mixer
 from speech_enhancement.signal.features import Features
 
@@ -68,7 +64,7 @@ class MixtureFeed:
         self.workers = workers
         self.prefetch = max(prefetch, 1)
         self.waited_s = 0.0
-        self._executor: ProcessPoolExecutor | None = None
+        self._executor: processes.Processes | None = None
         self._pending: dict[int, Future[Batch]] = {}
 
     def get(self, position: int) -> Batch:
@@ -98,9 +94,7 @@ class MixtureFeed:
     def _request(self, position: int) -> None:
         """Ask the workers for `position` and its successors, and forget about all others."""
         if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                self.workers, multiprocessing.get_context("spawn"), _start_worker, (self.make,)
-            )
+            self._executor = processes.Processes(self.workers, _start_worker, self.make)
         wanted = range(position, position + self.prefetch + 1)
         for other in [p for p in self._pending if p not in wanted]:
             self._pending.pop(other).cancel()
@@ -110,19 +104,9 @@ class MixtureFeed:
 
 
 def _start_worker(make: BatchMaker) -> None:
-    """Take what the worker needs, and let it end with its parent, however that ends."""
+    """Take what the worker needs."""
     global _make
     _make = make
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Wait until the parent is gone, then leave without more ado."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _work(position: int) -> Batch:

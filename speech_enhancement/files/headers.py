@@ -49,10 +49,12 @@ class SoundFile(soundfile.SoundFile):
         soundfile.SoundFileError, OSError: libsndfile or the system refuses it.
     """
 
+    # What `close` reads, even of a file that Ctrl-C kept from being opened.
+    _is_open = _is_endless = False
+    _patched: _Patched | None = None
+
     def __init__(self, path: Path, **arguments: Any) -> None:
         path = Path(path)
-        self._is_open = self._is_endless = False
-        self._patched: _Patched | None = None
         patches = {} if arguments else _patches(path)
         if patches:
             self._patched = _Patched(path, patches)

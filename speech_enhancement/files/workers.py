@@ -27,24 +27,48 @@ ENVIRONMENT = {
 }
 
 
-@contextlib.contextmanager
-def worker_pool(
-    workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
-) -> Iterator[ProcessPoolExecutor]:
-    """Processes that start afresh, and end with the block or with this process.
+class Processes(ProcessPoolExecutor):
+    """Processes that start afresh, never hear Ctrl-C, and end with this process.
 
     Args:
         workers: how many.
         initializer: called first in each of them, with `arguments`.
         arguments: what the processes keep; sent once.
+    """
+
+    def __init__(
+        self, workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        super().__init__(workers, context, _start, (initializer, *arguments))
+
+    def submit(self, *work: Any, **arguments: Any) -> concurrent.futures.Future[Any]:
+        """See `concurrent.futures.Executor.submit`, which starts the processes."""
+        with _without_interrupts():
+            return super().submit(*work, **arguments)
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C from this thread, and for good from processes that are started meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def worker_pool(
+    workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
+) -> Iterator[ProcessPoolExecutor]:
+    """`Processes` of one thread each, which end with the block.
 
     Raises:
         UserError: one of them was killed.
     """
     os.environ.update(ENVIRONMENT)
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), _start, (initializer, *arguments)
-    )
+    pool = Processes(workers, initializer, *arguments)
     try:
         yield pool
     except (KeyboardInterrupt, GeneratorExit):
@@ -114,8 +138,7 @@ def as_completed(futures: list[concurrent.futures.Future[Any]]) -> Iterator[Any]
 
 
 def _start(initializer: Callable[..., None] | None, *arguments: Any) -> None:
-    """Leave Ctrl-C to the parent, and watch it, before the first piece of work."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Watch the parent before the first piece of work."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     if initializer is not None:
         initializer(*arguments)

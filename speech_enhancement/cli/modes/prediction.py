@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from speech_enhancement import places
-from speech_enhancement.cli import args
+from speech_enhancement.cli import args, process
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import atomic, audio_io
 from speech_enhancement.files.audio_files import RawFormat, is_risky
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     inputs = inputs_of(options)
     if args.PIPE in inputs:
         check_pipe(inputs)
-        enhancer, pipe = settings.load(), (sys.stdin.buffer, sys.stdout.buffer)
+        pipe, enhancer = process.pipe(), settings.load()
         suffix, denoise = suffix_of_pipe(options), safely(settings, enhancer)
         denoise_pipe(enhancer, *pipe, settings.file_options, suffix, denoise)
         return 0
@@ -186,14 +185,9 @@ def check_pipe(inputs: list[str]) -> None:
 
     Raises:
         UsageError: there are other inputs.
-        UserError: there is no standard input or output.
     """
     if len(inputs) > 1:
         raise UsageError(f"The input - goes alone. Received: {' '.join(inputs)}")
-    if sys.stdin is None:
-        raise UserError("There is no standard input to read")
-    if sys.stdout is None:
-        raise UserError("There is no standard output to write")
 
 
 def safely(settings: BatchSettings, enhancer: Enhancer) -> Denoise:

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from speech_enhancement import places
-from speech_enhancement.cli import args
+from speech_enhancement.cli import args, process
 from speech_enhancement.errors import UsageError
 from speech_enhancement.files.audio_files import RawFormat
 from speech_enhancement.inference.enhancer import Enhancer, check_channels, check_rate
@@ -49,6 +49,7 @@ def check(options: argparse.Namespace) -> None:
 
 def denoise_pipe(options: argparse.Namespace) -> None:
     """Standard input to standard output."""
+    source, sink = process.pipe()
     raw = RawFormat.parse(options.raw_format)
     rate, channels = check_rate(raw.sample_rate), check_channels(raw.channels)
     block = block_samples(options, rate)
@@ -59,7 +60,7 @@ def denoise_pipe(options: argparse.Namespace) -> None:
         Latency(algorithmic_latency(enhancer, rate), block / rate),
     )
     try:
-        denoise_samples(stream, sys.stdin.buffer, sys.stdout.buffer, raw, block * raw.frame_bytes)
+        denoise_samples(stream, source, sink, raw, block * raw.frame_bytes)
     finally:
         stream.finish()
 
