@@ -2,21 +2,70 @@
 
 >>> from speech_enhancement import Enhancer
 >>> clean = Enhancer.load().enhance(samples, rate)  # the shape of `samples`
+
+>>> from speech_enhancement import Design, StoredData, train
+>>> trained = train(StoredData("data/spectrogram"), Design("dncnn"))
 """
 
 from speech_enhancement.errors import UsageError, UserError
 
 TYPE_CHECKING = False  # as `typing` has it, which takes a while to import
 if TYPE_CHECKING:
+    from speech_enhancement.config import AudioConfig
+    from speech_enhancement.corpora.preparation import Preparation
+    from speech_enhancement.datasets.creation import WindowSettings, create_data
     from speech_enhancement.inference.enhancer import Enhancer, StreamingEnhancer
+    from speech_enhancement.mixing.recipe import MixingConfig
+    from speech_enhancement.training.data import MixedData, StoredData
+    from speech_enhancement.training.design import Design
+    from speech_enhancement.training.fit import Learning, train
+    from speech_enhancement.training.run_names import Run
+    from speech_enhancement.training.tuning import Searching, tune
 
-__all__ = ["Enhancer", "StreamingEnhancer", "UsageError", "UserError"]
+__all__ = [
+    "AudioConfig",
+    "Design",
+    "Enhancer",
+    "Learning",
+    "MixedData",
+    "MixingConfig",
+    "Preparation",
+    "Run",
+    "Searching",
+    "StoredData",
+    "StreamingEnhancer",
+    "UsageError",
+    "UserError",
+    "WindowSettings",
+    "create_data",
+    "train",
+    "tune",
+]
+
+# What needs numpy, a runtime or Keras, and is imported when it is asked for.
+_MODULES = {
+    "AudioConfig": "config",
+    "Design": "training.design",
+    "Enhancer": "inference.enhancer",
+    "Learning": "training.fit",
+    "MixedData": "training.data",
+    "MixingConfig": "mixing.recipe",
+    "Preparation": "corpora.preparation",
+    "Run": "training.run_names",
+    "Searching": "training.tuning",
+    "StoredData": "training.data",
+    "StreamingEnhancer": "inference.enhancer",
+    "WindowSettings": "datasets.creation",
+    "create_data": "datasets.creation",
+    "train": "training.fit",
+    "tune": "training.tuning",
+}
 
 
 def __getattr__(name: str) -> object:
-    """The classes that need numpy and a runtime, imported when they are asked for."""
-    if name in ("Enhancer", "StreamingEnhancer"):
-        from speech_enhancement.inference import enhancer
+    """A class or a function of the package by its name."""
+    if name in _MODULES:
+        import importlib
 
-        return getattr(enhancer, name)
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

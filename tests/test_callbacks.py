@@ -2,9 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from speech_enhancement.cli.modes import training
 from speech_enhancement.errors import UsageError
-from speech_enhancement.training import backups, callbacks, run_description
+from speech_enhancement.training import backups, callbacks, run_description, run_folder
 
 
 def test_epochs_that_will_be_trained_again_leave_the_log(tmp_path):
@@ -92,15 +91,17 @@ def test_a_second_interruption_goes_back_to_the_epoch_of_the_first(tmp_path):
 def test_only_the_same_training_is_resumed(tmp_path, capsys):
     for epoch in (2, 3):
         backups.save(tmp_path, lambda path: path.write_bytes(b"weights"), epoch, 0.0)
-    run_description.save(tmp_path / training.DESCRIPTION, {"voice_dir": tmp_path, "batch_size": 5})
+    run_description.save(
+        tmp_path / run_folder.DESCRIPTION, {"voice_dir": tmp_path, "batch_size": 5}
+    )
     same = {"voice_dir": tmp_path, "batch_size": 5}
-    assert training.prepare_run_folder(tmp_path, same, resume=True) == 3
+    assert run_folder.prepare(tmp_path, same, resume=True) == 3
     with pytest.raises(UsageError, match=r"has `batch_size` 5\. Received: 6"):
-        training.prepare_run_folder(tmp_path, same | {"batch_size": 6}, resume=True)
+        run_folder.prepare(tmp_path, same | {"batch_size": 6}, resume=True)
     assert capsys.readouterr().err == ""
     newest = backups.newest(tmp_path)
     newest.weights.write_bytes(b"damaged")
-    assert training.prepare_run_folder(tmp_path, same, resume=True) == 2
+    assert run_folder.prepare(tmp_path, same, resume=True) == 2
     assert capsys.readouterr().err == (
         f"note: the backup {newest.weights.parent} is damaged: going on from the one before it, "
         "at epoch 3\n"

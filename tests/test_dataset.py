@@ -1,15 +1,13 @@
 """Stored windows as batches: their shapes, their order, and the weights of their bins."""
 
-import argparse
-
 import numpy as np
 import pytest
 import small_dataset
 
-from speech_enhancement.cli import training_data
 from speech_enhancement.datasets import stored
 from speech_enhancement.errors import UsageError
 from speech_enhancement.signal.features import Features
+from speech_enhancement.training.data import StoredData
 
 FEATURES = Features()
 
@@ -47,15 +45,12 @@ def test_loud_bins_weigh_more(folder):
 
 
 @pytest.mark.parametrize(
-    ("options", "features"),
+    "features",
     [
-        ({"loud_weight": 0.5, "data": "dynamic"}, FEATURES),
-        ({"loud_weight": 0.5}, Features(representation="waveform", target="waveform")),
-        ({"loud_weight": 0.5}, Features(n_mels=32, sample_rate=8000)),
+        Features(representation="waveform", target="waveform"),
+        Features(n_mels=32, sample_rate=8000),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(options, features):
+def test_weights_that_do_not_fit_are_refused(features):
     with pytest.raises(UsageError, match="`loud_weight` must be"):
-        training_data.check_loud_weight(
-            argparse.Namespace(**{"data": "stored", **options}), features
-        )
+        StoredData(["windows"], loud_weight=0.5).check_loud_weight(features)

@@ -1,9 +1,7 @@
-import types
-
 import numpy as np
 import pytest
 
-from speech_enhancement.cli import args, training_data
+from speech_enhancement.cli import args, learning_options
 from speech_enhancement.config import AudioConfig
 from speech_enhancement.corpora import packs
 from speech_enhancement.datasets import dynamic
@@ -48,14 +46,14 @@ def options_for(folder, *more):
 
 
 def mixers(options):
-    voices, noises = training_data.open_sources(options, RATE)
-    recipe = training_data.recipe_of(options)
-    return dynamic.open_mixers(voices, noises, AUDIO, recipe, options.seed)
+    data = learning_options.data_of(options)
+    voices, noises = data.open_sources(RATE, options.seed)
+    return dynamic.open_mixers(voices, noises, AUDIO, data.recipe, options.seed)
 
 
 def mixtures(options):
-    model = types.SimpleNamespace(features=FEATURES, audio=AUDIO)
-    return training_data.make_datasets(options, model)
+    data = learning_options.data_of(options)
+    return data.open(FEATURES, AUDIO, options.batch_size, options.seed)
 
 
 def validation_folders(folder):

@@ -1,6 +1,5 @@
 """What a training must not replace or delete, and who is at work under its name."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ from conftest import REPOSITORY
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import locks
 from speech_enhancement.training import callbacks, run_names
+from speech_enhancement.training.run_names import Run
 
 
 @pytest.fixture(scope="module")
@@ -124,22 +124,14 @@ def test_a_second_training_of_a_name_is_refused_until_the_first_has_died(
         who = f"process {first.pid} on {os.uname().nodename} since 2"
         assert outcome.err.startswith(f"error: {name} is in use by {who}")
         assert content(tmp_path) == before
-        options = argparse.Namespace(
-            model="dncnn",
-            name_model=None,
-            resume=False,
-            training_from_scratch=True,
-            run_dir=run_dir,
-            weights_folder=tmp_path / "weights",
-        )
-        with run_names.claimed(options) as name:
-            assert name == "dncnn_2"
+        new = Run(weights_folder=tmp_path / "weights", run_dir=run_dir)
+        with run_names.claimed(new, "dncnn") as run:
+            assert run.name == "dncnn_2"
         first.kill()
     note = json.loads((run_dir / ".dncnn_1.json").read_text())
     assert note["pid"] == first.pid
-    options.name_model, options.overwrite = "dncnn_1", False
-    with run_names.claimed(options) as name:
-        assert name == "dncnn_1"
+    with run_names.claimed(new.named("dncnn_1"), "dncnn") as run:
+        assert run.name == "dncnn_1"
     assert not (run_dir / ".dncnn_1.json").exists()
 
 

@@ -145,7 +145,7 @@ class TestSearch:
         self, windows, tmp_path, run_main, monkeypatch
     ):
         monkeypatch.setattr(
-            "speech_enhancement.cli.training_data.make_datasets",
+            "speech_enhancement.training.data.StoredData.open",
             lambda *_: (Diverging(windows), Diverging(windows)),
         )
         outcome = run_main(*command(windows, tmp_path))
@@ -225,13 +225,13 @@ def test_wrong_options_end_in_one_sentence(options, words, windows, tmp_path, ru
 )
 def test_a_hyper_parameter_that_the_network_has_not_is_refused(setting, words):
     with pytest.raises(UsageError, match=words):
-        hyperparameters.choose(DnCNN(AUDIO), settings=[setting])
+        hyperparameters.choose(DnCNN(AUDIO), given=dict([hyperparameters.parse(setting)]))
 
 
 def test_single_values_override_the_file(tmp_path):
     hyper_model = DnCNN(AUDIO)
     hyperparameters.save(tmp_path / "best.json", hyper_model, {"filters": 16, "depth": 3})
-    hp = hyperparameters.choose(hyper_model, tmp_path / "best.json", ["depth=4"])
+    hp = hyperparameters.choose(hyper_model, tmp_path / "best.json", {"depth": 4})
     assert hp.values == {"filters": 16, "depth": 4}
     assert len([x for x in hyper_model.build(hp).layers if "conv2d" in x.name]) == 4
 
@@ -255,11 +255,11 @@ def test_a_file_that_is_not_of_this_network_is_refused(content, error, tmp_path)
 
 def test_values_are_checked_on_the_network_that_they_make():
     shallow = UNet(AudioConfig(8000, 15, 4, 64))
-    assert hyperparameters.choose(shallow, settings=["depth=2"]).values == {"depth": 2}
+    assert hyperparameters.choose(shallow, given={"depth": 2}).values == {"depth": 2}
     with pytest.raises(UsageError, match="at least 16 x 16"):
-        hyperparameters.choose(shallow, settings=["depth=4"])
+        hyperparameters.choose(shallow, given={"depth": 4})
     with pytest.raises(UsageError, match=r"from 16 to 96 in steps of 16\. Received: 56"):
-        hyperparameters.choose(DPCRN(), settings=["core_channels=56"])
+        hyperparameters.choose(DPCRN(), given={"core_channels": 56})
 
 
 @pytest.mark.parametrize(

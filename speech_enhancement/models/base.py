@@ -7,7 +7,6 @@ that training builds them as they are and tuning searches around them.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from typing import Any, ClassVar
 
@@ -39,7 +38,7 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         level_dbfs: see `card.ModelCard`.
         streaming: whether the network is causal and carries a state, where that is the same for
             all hyper-parameters (see `is_streaming`).
-        extra_options: options of `args.add_model_options` that its constructor takes besides.
+        extra_options: those of `EXTRA_OPTIONS` that its constructor takes besides.
 
     Raises:
         UsageError: the features are not ones that the network can have, or do not fit the audio;
@@ -198,32 +197,25 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
             )
 
 
-def make(options: argparse.Namespace, audio: AudioConfig | None = None) -> DenoisingHyperModel:
-    """The HyperModel that `args.add_model_options` describe.
+def make(
+    model: str, audio: AudioConfig | None = None, loss: str | None = None, **design: Any
+) -> DenoisingHyperModel:
+    """The HyperModel of a kind of network.
 
     Args:
-        options: the command line.
+        model: name in `registry.MODELS`.
         audio: geometry of the training windows; the model's own by default.
+        loss: name in `registry.LOSSES`; the model's own by default.
+        design: values of `FEATURE_OPTIONS` and of `EXTRA_OPTIONS`; the model's own by default.
 
     Raises:
-        UsageError: an option is unknown, or does not fit the model.
+        UsageError: there is no such model, or something does not fit it.
     """
-    model_class = registry.resolve(registry.MODELS, "model", options.model)
-    given = {name: getattr(options, name) for name in FEATURE_OPTIONS}
-    features = dataclasses.replace(
-        model_class.default_features, **{k: v for k, v in given.items() if v is not None}
-    )
-    return model_class(
-        audio=audio, features=features, loss=options.loss, **_extra_options(model_class, options)
-    )
-
-
-def _extra_options(
-    model_class: type[DenoisingHyperModel], options: argparse.Namespace
-) -> dict[str, Any]:
-    """Options of this model alone; those of another are refused."""
-    given = {n: getattr(options, n) for n in EXTRA_OPTIONS if getattr(options, n) is not None}
-    for name, value in given.items():
+    model_class = registry.resolve(registry.MODELS, "model", model)
+    chosen = {name: value for name, value in design.items() if name in FEATURE_OPTIONS}
+    features = dataclasses.replace(model_class.default_features, **chosen)
+    extra = {name: value for name, value in design.items() if name not in FEATURE_OPTIONS}
+    for name, value in extra.items():
         if name not in model_class.extra_options:
-            raise UsageError(f"`{name}` is not an option of `{options.model}`. Received: {value}")
-    return given
+            raise UsageError(f"`{name}` is not an option of `{model}`. Received: {value}")
+    return model_class(audio=audio, features=features, loss=loss, **extra)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import keras_tuner
 
 from speech_enhancement.errors import UsageError
 from speech_enhancement.inference.card import ModelCard
-from speech_enhancement.models import base
 from speech_enhancement.models.base import DenoisingHyperModel
 from speech_enhancement.training import hyperparameters
 
@@ -19,24 +17,19 @@ FREE = ("learning_rate", "loss", "dropout", "l2")
 SHARED_AUDIO = ("sample_rate", "n_fft", "hop_length_fft", "window")
 
 
-def stem_of(options: argparse.Namespace) -> Path:
-    """Where the network lies, without a suffix."""
-    return options.weights_folder / options.name_model
+def card_of(stem: Path, model: str) -> ModelCard:
+    """The card of the network that goes on.
 
-
-def card_of(options: argparse.Namespace) -> ModelCard:
-    """The card of the network that goes on; features that the options do not name are its own.
+    Args:
+        stem: where the network lies, without a suffix.
+        model: name in `registry.MODELS` of what it must be.
 
     Raises:
         UserError: there is none.
         UsageError: it is another model's.
     """
-    stem = stem_of(options)
     card = ModelCard.load(stem.with_name(f"{stem.name}.json"))
-    _require(stem, "model", card.model, options.model)
-    for name in base.FEATURE_OPTIONS:
-        if getattr(options, name) is None:
-            setattr(options, name, getattr(card.features, name))
+    _require(stem, "model", card.model, model)
     return card
 
 

@@ -7,7 +7,7 @@ also holds the `features` that it searched with.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,21 +30,23 @@ CONTENT = json_files.record(
 
 
 def choose(
-    hyper_model: DenoisingHyperModel, path: Path | None = None, settings: Sequence[str] = ()
+    hyper_model: DenoisingHyperModel,
+    path: Path | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> keras_tuner.HyperParameters:
     """The hyper-parameters to build a network with.
 
     Args:
         hyper_model: the network; its defaults hold where nothing else is said.
         path: JSON file of values, if any.
-        settings: `NAME=VALUE` each; they override the file.
+        given: values by name, which take precedence over those of the file.
 
     Raises:
         UserError: the file is missing or is not a file of hyper-parameters.
         UsageError: the file is another model's, or a value is not one that the network allows.
     """
     values = load(path, hyper_model) if path else {}
-    return of_values(hyper_model, values | dict(map(_parse_setting, settings)))
+    return of_values(hyper_model, {**values, **(given or {})})
 
 
 def of_values(
@@ -103,8 +105,12 @@ def save(
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _parse_setting(setting: str) -> tuple[str, Any]:
-    """Name and value of `NAME=VALUE`, the value a JSON number or truth value if it reads as one."""
+def parse(setting: str) -> tuple[str, Any]:
+    """Name and value of `NAME=VALUE`, the value a JSON number or truth value if it reads as one.
+
+    Raises:
+        UsageError: the text is something else.
+    """
     name, equals, text = setting.partition("=")
     if not (name and equals and text):
         raise UsageError(f"`hyperparameter` must look like NAME=VALUE. Received: {setting}")

@@ -6,12 +6,13 @@ on with what is there, or replaces it, has to be told so.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+from speech_enhancement import places
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import atomic, locks
 from speech_enhancement.inference import network_files
@@ -20,33 +21,69 @@ from speech_enhancement.training import callbacks
 NETWORK_SUFFIXES = (".keras", ".onnx", ".json")
 
 
-@contextlib.contextmanager
-def claimed(options: argparse.Namespace) -> Iterator[str]:
-    """The name of the network that a training makes, which no other process has meanwhile.
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A training by its name: where its files lie, and what becomes of what is there.
 
     Args:
-        options: of the training; without a name, it is a new one, or that of the last interrupted
-            training of the model with `resume`.
+        name: of the network's files, and of the folder of the training; by default a new one, or
+            with `resume` that of the last interrupted training of the model.
+        weights_folder: folder of networks.
+        run_dir: folder of the logs and checkpoints of all trainings.
+        from_scratch: begin with random weights; otherwise with the network of that name.
+        resume: go on with the interrupted training of that name.
+        overwrite: replace the network of that name and what its training left.
+    """
+
+    name: str | None = None
+    weights_folder: Path = places.WEIGHTS
+    run_dir: Path = places.WORK / "runs"
+    from_scratch: bool = True
+    resume: bool = False
+    overwrite: bool = False
+
+    @property
+    def stem(self) -> Path:
+        """Path of the network's files without a suffix."""
+        return self.weights_folder / str(self.name)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the training."""
+        return self.run_dir / str(self.name)
+
+    def named(self, name: str) -> Run:
+        """The same under another name."""
+        return dataclasses.replace(self, name=name)
+
+
+@contextlib.contextmanager
+def claimed(run: Run, model: str) -> Iterator[Run]:
+    """A training with its name, which no other process has meanwhile.
+
+    Args:
+        run: the training; see there what it is called if it has no name.
+        model: name in `registry.MODELS`.
 
     Raises:
         UsageError: the name is none of a file, is needed, or is that of what is there.
         UserError: another process is at work under it, or there is none to resume.
     """
-    for run_folder in options.run_dir.glob("*"):
+    for run_folder in run.run_dir.glob("*"):
         atomic.remove_partial_files(run_folder)
     with contextlib.ExitStack() as stack:
-        if options.name_model is not None:
-            name = _checked(options.name_model)
-            _lock(name, options, stack)
-            _refuse_what_is_there(name, options)
-        elif options.resume:
-            name = last_interrupted(options.model, options.run_dir)
-            _lock(name, options, stack)
-        elif options.training_from_scratch:
-            name = _lock_new(options, stack)
+        if run.name is not None:
+            _check_name(run.name)
+            _lock(run, stack)
+            _refuse_what_is_there(run)
+        elif run.resume:
+            run = run.named(last_interrupted(model, run.run_dir))
+            _lock(run, stack)
+        elif run.from_scratch:
+            run = _lock_new(run, model, stack)
         else:
             raise UsageError("`name_model` is needed for --no-training_from_scratch")
-        yield name
+        yield run
 
 
 def last_interrupted(model: str, run_dir: Path) -> str:
@@ -65,13 +102,12 @@ def last_interrupted(model: str, run_dir: Path) -> str:
     return f"{model}_{max(numbers)}"
 
 
-def what_is_there(name: str, options: argparse.Namespace) -> Path | None:
+def what_is_there(run: Run) -> Path | None:
     """A file of a network of this name, or a folder of its training; none if there is neither."""
-    network_files.complete(options.weights_folder / name)
-    files = (options.weights_folder / f"{name}{suffix}" for suffix in NETWORK_SUFFIXES)
-    run_folder = options.run_dir / name
-    if (run_folder / callbacks.BEST).exists() or is_interrupted(run_folder):
-        return run_folder
+    network_files.complete(run.stem)
+    if (run.folder / callbacks.BEST).exists() or is_interrupted(run.folder):
+        return run.folder
+    files = (run.weights_folder / f"{run.name}{suffix}" for suffix in NETWORK_SUFFIXES)
     return next(filter(Path.exists, files), None)
 
 
@@ -80,50 +116,48 @@ def is_interrupted(run_folder: Path) -> bool:
     return callbacks.interrupted_epoch(run_folder) is not None
 
 
-def _refuse_what_is_there(name: str, options: argparse.Namespace) -> None:
+def _refuse_what_is_there(run: Run) -> None:
     """Replace nothing unless asked to.
 
     Raises:
         UsageError: something has the name.
     """
-    if options.resume or options.overwrite:
+    if run.resume or run.overwrite:
         return
-    run_folder = options.run_dir / name
-    if is_interrupted(run_folder):
+    if is_interrupted(run.folder):
         raise UsageError(
-            f"`name_model` must not be that of an interrupted training, which {run_folder} holds, "
-            f"unless --resume goes on with it or --overwrite deletes it. Received: {name}"
+            f"`name_model` must not be that of an interrupted training, which {run.folder} holds, "
+            f"unless --resume goes on with it or --overwrite deletes it. Received: {run.name}"
         )
-    found = what_is_there(name, options)
-    if found and options.training_from_scratch:
+    found = what_is_there(run)
+    if found and run.from_scratch:
         raise UsageError(
             f"`name_model` must be new, and there is {found}, unless --no-training_from_scratch "
-            f"goes on with that network or --overwrite replaces it. Received: {name}"
+            f"goes on with that network or --overwrite replaces it. Received: {run.name}"
         )
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> None:
     """Refuse names that would lead out of the folders."""
     if name in ("", ".", "..") or Path(name).name != name:
         raise UsageError(f"`name_model` must be the name of a file. Received: {name}")
-    return name
 
 
-def _lock(name: str, options: argparse.Namespace, stack: contextlib.ExitStack) -> None:
+def _lock(run: Run, stack: contextlib.ExitStack) -> None:
     """Keep other processes from training under a name in the same folders."""
     with contextlib.ExitStack() as both:
-        for folder in (options.run_dir, options.weights_folder):
-            lock = locks.holding(folder / f".{name}.lock", f"The name {name} in {folder}")
+        for folder in (run.run_dir, run.weights_folder):
+            lock = locks.holding(folder / f".{run.name}.lock", f"The name {run.name} in {folder}")
             both.enter_context(lock)
         stack.push(both.pop_all())
 
 
-def _lock_new(options: argparse.Namespace, stack: contextlib.ExitStack) -> str:
-    """The first name with a number that nothing and nobody has."""
+def _lock_new(run: Run, model: str, stack: contextlib.ExitStack) -> Run:
+    """The training under the first name with a number that nothing and nobody has."""
     for number in itertools.count(1):
-        name = f"{options.model}_{number}"
-        if what_is_there(name, options) is None:
+        new = run.named(f"{model}_{number}")
+        if what_is_there(new) is None:
             with contextlib.suppress(locks.BusyError):
-                _lock(name, options, stack)
-                return name
+                _lock(new, stack)
+                return new
     raise AssertionError("numbers do not end")

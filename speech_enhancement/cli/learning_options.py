@@ -1,0 +1,49 @@
+"""The options that training and tuning share, as the values that their stages take."""
+
+from __future__ import annotations
+
+import argparse
+
+from speech_enhancement.cli import args
+from speech_enhancement.mixing.recipe import MixingConfig
+from speech_enhancement.models import base
+from speech_enhancement.training import hyperparameters
+from speech_enhancement.training.data import MixedData, StoredData, TrainingData
+from speech_enhancement.training.design import Design
+
+MIXED = (
+    *("voice_dir", "noise_dir", "voice_dir_validation", "noise_dir_validation"),
+    *("validation_split", "noise_classes", "split_noises_by", "min_duration"),
+    *("workers", "cache_dir"),
+    *("steps_per_epoch", "validation_mixtures", "mixing_workers", "prefetch"),
+)
+STORED = ("max_windows", "max_validation_windows", "loud_weight")
+
+
+def data_of(options: argparse.Namespace) -> TrainingData:
+    """What `--data` and the options of it describe.
+
+    Raises:
+        UsageError: a value of the recipe is out of its range.
+    """
+    if options.data == "stored":
+        values = {name: getattr(options, name) for name in STORED}
+        return StoredData(options.path_save_spectrogram, **values)
+    values = {name: getattr(options, name) for name in MIXED}
+    return MixedData(**values, recipe=MixingConfig(**args.recipe_values(options)))
+
+
+def design_of(options: argparse.Namespace) -> Design:
+    """The network that the options describe.
+
+    Raises:
+        UsageError: a hyper-parameter is not written as NAME=VALUE.
+    """
+    audio = {name: getattr(options, name) for name in args.AUDIO_OPTIONS}
+    return Design(
+        options.model,
+        audio={name: value for name, value in audio.items() if value is not None},
+        hyperparameters=dict(map(hyperparameters.parse, options.hyperparameter)),
+        hyperparameters_file=options.hyperparameters,
+        **{name: getattr(options, name) for name in base.OPTIONS},
+    )

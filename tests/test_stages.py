@@ -1,0 +1,131 @@
+"""Every stage is a function that a program can call with plain values."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import pytest
+import small_dataset
+from conftest import REPOSITORY
+
+import speech_enhancement
+from speech_enhancement import (
+    AudioConfig,
+    Design,
+    Enhancer,
+    Learning,
+    MixedData,
+    MixingConfig,
+    Preparation,
+    Run,
+    Searching,
+    StoredData,
+    UserError,
+    WindowSettings,
+    create_data,
+    train,
+    tune,
+)
+
+# Keras Tuner's own.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
+
+RATE = small_dataset.AUDIO.sample_rate
+GEOMETRY = small_dataset.AUDIO.to_dict()
+SMALL = {"filters": 16, "depth": 3}
+
+
+def test_importing_the_package_imports_nothing_heavy_and_names_its_stages():
+    program = (
+        "import sys, speech_enhancement\n"
+        "assert not {'numpy', 'keras', 'tensorflow'} & set(sys.modules)\n"
+        "for name in speech_enhancement.__all__: getattr(speech_enhancement, name)\n"
+    )
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = speech_enhancement.nothing
+
+
+@pytest.fixture(scope="module")
+def windows(demo_data, tmp_path_factory):
+    """A small data set, made by `create_data`."""
+    folder = tmp_path_factory.mktemp("windows")
+    created = create_data(
+        AudioConfig(**GEOMETRY),
+        Preparation(RATE, folder / "cache", seed=1),
+        WindowSettings(folder / "spectrogram", folder / "time", folder / "sound", nb_samples=20),
+        {"voice_dir": [demo_data / "voices"], "noise_dir": [demo_data / "noises"]},
+        MixingConfig.plain(snr_db=(0.0, 5.0)),
+    )
+    assert created.n_windows == 20 and not created.left_out
+    return created.folder
+
+
+@pytest.fixture(scope="module")
+def trained(windows, tmp_path_factory):
+    """A small network, trained by `train`."""
+    folder = tmp_path_factory.mktemp("trained")
+    return train(
+        StoredData(windows),
+        Design("dncnn", loss="mse", hyperparameters=SMALL),
+        Learning(epochs=1, batch_size=6, examples_every=0),
+        Run("mine", folder / "weights", folder / "runs"),
+    )
+
+
+def test_train_gives_a_network_that_enhances(trained, speech):
+    assert trained.card.model == "dncnn" and trained.card.training["epochs"] == 1
+    assert (trained.folder / "log.csv").is_file()
+    noisy = speech(RATE, 0.5)
+    assert Enhancer.load(trained.stem).enhance(noisy, RATE).shape == noisy.shape
+
+
+def test_train_refuses_as_the_command_does(trained, windows):
+    folders = Run("other", trained.stem.parent, trained.folder.parent, resume=True)
+    with pytest.raises(UserError, match="No interrupted training to resume"):
+        train(StoredData([windows]), run=folders)
+
+
+def test_train_learns_from_mixtures(demo_data, tmp_path):
+    data = MixedData(
+        demo_data / "voices",
+        [demo_data / "noises"],
+        cache_dir=tmp_path / "cache",
+        recipe=MixingConfig(n_rooms=2),
+        steps_per_epoch=2,
+        validation_mixtures=2,
+        mixing_workers=0,
+    )
+    trained = train(
+        data,
+        Design("dncnn", audio=GEOMETRY, hyperparameters=SMALL),
+        Learning(epochs=1, batch_size=2, examples_every=0),
+        Run(None, tmp_path / "weights", tmp_path / "runs"),
+    )
+    assert trained.stem == tmp_path / "weights" / "dncnn_1"
+    assert trained.card.audio.to_dict() == GEOMETRY
+
+
+def test_tune_gives_what_train_takes(windows, tmp_path, monkeypatch):
+    compile_as_usual = keras.Model.compile
+    monkeypatch.setattr(
+        keras.Model,
+        "compile",
+        lambda self, **fields: compile_as_usual(self, **fields, run_eagerly=True),
+    )
+    tuned = tune(
+        StoredData(windows),
+        Design("dncnn", loss="mse", hyperparameters=SMALL),
+        Searching("random", max_trials=2, epochs=1, dir_tuning=tmp_path),
+    )
+    assert tuned.folder == tmp_path / "dncnn" and tuned.values["depth"] == 3
+    assert json.loads(tuned.best.read_text())["trial"] == tuned.trial
+    design = Design("dncnn", loss="mse", hyperparameters_file=tuned.best)
+    hyper_model = design.make(AudioConfig(**GEOMETRY))
+    chosen = design.choose_hyperparameters(hyper_model).values
+    assert chosen == {name: value for name, value in tuned.values.items() if name in chosen}
