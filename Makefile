@@ -38,17 +38,17 @@ benchmark-data: $(VENV)/.installed-test
 PAIRS ?=
 EVERY ?= 1
 JOBS ?= 1
-PEERS ?= noisereduce,rnnoise,deepfilternet
-NARROW_BAND := --metrics pesq_nb,stoi,si_sdr,device_quality --no-measure_cost
+PEERS ?= noisereduce rnnoise deepfilternet
+NARROW_BAND := --metrics pesq_nb stoi si_sdr pesq --no-measure_cost
 EVALUATE = $(RUN) main.py --mode evaluation --clean_dir "$(CLEAN)" --noisy_dir "$(NOISY)" \
 	--pairs_name "$(PAIRS)" --every $(EVERY) --jobs $(JOBS) --models all \
-	--systems spectral_subtraction,wiener
+	--systems spectral_subtraction wiener
 
 benchmark: $(VENV)/.installed-test
 	@test -n "$(CLEAN)" -a -n "$(NOISY)" || \
 		{ echo 'make benchmark needs CLEAN= and NOISY=, folders of pairs'; exit 2; }
 	$(RUN) -m pip install --quiet -r requirements-peers.txt
-	$(EVALUATE) --peers $(PEERS) --sample_rate_evaluation 16000 --report_dir out/benchmark_16000
+	$(EVALUATE) $(if $(PEERS),--peers $(PEERS)) --sample_rate_evaluation 16000 --report_dir out/benchmark_16000
 	$(EVALUATE) --sample_rate_evaluation 8000 --report_dir out/benchmark_8000 $(NARROW_BAND)
 	$(RUN) benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000
 	$(RUN) -m weights.make_model_cards

@@ -75,6 +75,7 @@ EXPORT_FORMATS = {
 
 
 METRICS = {
+    "pesq": ".scoring.metrics:pesq",
     "pesq_wb": ".scoring.metrics:pesq_wb",
     "pesq_nb": ".scoring.metrics:pesq_nb",
     "stoi": ".scoring.metrics:stoi",
@@ -85,7 +86,6 @@ METRICS = {
     "composite": ".scoring.metrics:composite",
     "dnsmos": ".scoring.metrics:dnsmos",
     "spectrogram_similarity": ".scoring.metrics:spectrogram_similarity",
-    "device_quality": ".scoring.metrics:device_quality",
 }
 
 SYSTEMS = {

@@ -62,10 +62,33 @@ def test_the_modes_of_the_registry_have_options():
     assert args.MODES.keys() == registry.MODES.keys()
 
 
-def test_an_option_is_declared_once():
-    groups = {id(group): group for mode in args.MODES.values() for group in mode.groups}
-    names = [option.name for group in groups.values() for option in group.options]
-    assert sorted(names) == sorted(set(names))
+def test_an_option_is_the_same_in_every_mode_except_for_its_help():
+    declared = {}
+    for option in (option for mode in args.MODES.values() for option in mode.options.values()):
+        kind = option.kind.metavar, option.kind.limits
+        effect = [(condition.option, condition.words) for condition in option.only]
+        facts = kind, option.default, option.count, option.metavar, effect
+        assert declared.setdefault(option.name, facts) == facts
+
+
+def test_help_names_the_network_that_a_mode_uses_by_default(run_main):
+    defaults = {"app": registry.DEFAULT_NETWORK, "streaming": registry.LIVE_NETWORK}
+    for mode, name in defaults.items():
+        text = " ".join(run_main("--mode", mode, "--help").out.split())
+        assert re.search(rf"--name_model NAME [^-]*; by default {name} --", text)
+
+
+def test_help_shows_default_folders_relative_to_the_current_one(monkeypatch, run_main):
+    monkeypatch.chdir(REPOSITORY)
+    text = " ".join(run_main("--mode", "app", "--help").out.split())
+    assert "folder of networks and their cards (default: weights)" in text
+
+
+@pytest.mark.parametrize("values", [["onnx", "int8"], ["onnx,int8"], ["onnx,", "int8"]])
+def test_several_names_are_separate_values_or_separated_by_commas(values):
+    options = args.parse(["--mode", "export", "--formats", *values, "--models", "a", "b"])
+    assert options.formats == ["onnx", "int8"]
+    assert options.models == ["a", "b"]
 
 
 @pytest.mark.parametrize("mode", args.MODES)

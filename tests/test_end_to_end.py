@@ -198,7 +198,7 @@ def test_a_training_that_cannot_begin_leaves_the_last_one(training_command, trai
 def test_evaluation_scores_what_was_trained(folder, trained, run_main):
     outcome = run_main(
         *("--mode", "evaluation", "--clean_dir", NOISY[0].parent.parent / "clean"),
-        *("--noisy_dir", NOISY[0].parent, "--metrics", "si_sdr,stoi", "--systems", "wiener"),
+        *("--noisy_dir", NOISY[0].parent, "--metrics", "si_sdr", "stoi", "--systems", "wiener"),
         *("--weights_folder", trained.parent, "--name_model", trained.name),
         *("--report_dir", folder / "report", "--no-measure_cost", "--worst", "1"),
     )

@@ -192,7 +192,7 @@ def test_what_is_no_sound_is_not_like_any(rng, got):
 @pytest.mark.parametrize(
     ("options", "code", "sentence"),
     [
-        (["--formats", "onnx,tflite"], 2, "`--formats` must be one of onnx, int8, litert"),
+        (["--formats", "onnx", "tflite"], 2, "`--formats` must be one of onnx, int8, litert"),
         (["--formats", ","], 2, "`formats` must name some of onnx, int8"),
         (["--models", "missing"], 1, "No network at"),
         (["--export_dir", "{weights}"], 2, "`export_dir` must not be `weights_folder`"),

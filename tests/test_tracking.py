@@ -63,7 +63,7 @@ def programs(monkeypatch):
 def test_examples_are_heard_and_seen_and_the_course_is_reported(
     command, programs, tmp_path, run_main
 ):
-    outcome = run_main(*command, "--examples_every", "1", "--track", "wandb,mlflow")
+    outcome = run_main(*command, "--examples_every", "1", "--track", "wandb", "mlflow")
     assert outcome.code == 0, outcome.err
     folder = tmp_path / "runs/net" / callbacks.TENSORBOARD / "examples"
     log = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()

@@ -26,7 +26,7 @@ from speech_enhancement.cli.command_line import (
     Option,
     choice,
     given,
-    listed,
+    names,
     not_given,
     number,
     where,
@@ -133,30 +133,40 @@ NAME_PART = Kind(_read_name_part, "TEXT")
 
 # Networks
 
-NETWORK = Group(
-    "network",
-    (
-        Option("weights_folder", PATH, places.WEIGHTS, "folder of networks and their cards"),
-        Option(
-            "name_model",
-            TEXT,
-            None,
-            "name of the network's files in it, without a suffix; by default --model and the next "
-            f"number that is free in training, {registry.LIVE_NETWORK} for live sound, pipes "
-            f"of raw samples and {registry.DEFAULT_NETWORK} otherwise",
-            metavar="NAME",
-            only=(not_given("models"),),
+
+def _network(default: str) -> Group:
+    """The options of a mode that uses one network.
+
+    Args:
+        default: the network where none is named, in words.
+    """
+    return Group(
+        "network",
+        (
+            Option("weights_folder", PATH, places.WEIGHTS, "folder of networks and their cards"),
+            Option(
+                "name_model",
+                TEXT,
+                None,
+                "name of the network, which is that of its files without their suffix; by default "
+                f"{default}",
+                metavar="NAME",
+                only=(not_given("models"),),
+            ),
         ),
-    ),
-)
+    )
+
+
+NETWORK = _network(registry.DEFAULT_NETWORK)
 NETWORKS = Group(
     "network",
     (
         Option(
             "models",
-            listed(),
+            names(),
             None,
-            "names of several networks in --weights_folder, or all for all of them",
+            "names of several networks in --weights_folder, or all",
+            count="+",
         ),
     ),
 )
@@ -167,9 +177,11 @@ RUNTIME = Group(
             "runtime",
             choice(registry.RUNTIMES),
             "auto",
-            "what runs the network; auto is the fastest that is installed",
+            "library that runs the network; auto selects the fastest one that is installed",
         ),
-        Option("threads", whole(1), None, "processor threads in all; by default all of them"),
+        Option(
+            "threads", whole(1), None, "total number of processor threads; by default all of them"
+        ),
     ),
 )
 STRENGTH = Group(
@@ -179,13 +191,14 @@ STRENGTH = Group(
             "strength",
             number(0, 1),
             1.0,
-            "share of the network's attenuation in dB that is applied; 0 changes nothing",
+            "factor by which the network's attenuation in dB is multiplied; with 0, the sound "
+            "stays as it is",
         ),
         Option(
             "max_attenuation_db",
             number(0),
             None,
-            "strongest attenuation that is applied, dB; unlimited by default",
+            "upper limit of the attenuation, dB; by default there is none",
         ),
     ),
 )
@@ -193,24 +206,33 @@ STRENGTH = Group(
 # Data
 
 AUDIO_OPTIONS = {
-    "sample_rate": "samples per second, Hz",
+    "sample_rate": "sample rate, Hz",
     "n_fft": "length of the STFT window, samples",
-    "hop_length_fft": "hop of the STFT, samples",
+    "hop_length_fft": "hop between STFT frames, samples",
     "frame_length": "length of a training window, samples",
 }
-AUDIO = Group(
-    "audio",
-    tuple(
-        Option(
-            name,
-            whole(1),
-            None,
-            f"{what}; by default {getattr(AudioConfig, name)}, with --data stored that of the "
-            "windows, and with --data dynamic the model's own",
-        )
-        for name, what in AUDIO_OPTIONS.items()
-    ),
-)
+
+
+def _audio(default: str) -> Group:
+    """The options of the audio geometry.
+
+    Args:
+        default: what applies to an option that is not given, with `{}` for the general default.
+    """
+    return Group(
+        "audio",
+        tuple(
+            Option(
+                name,
+                whole(1),
+                None,
+                f"{what}; by default {default.format(getattr(AudioConfig, name))}",
+            )
+            for name, what in AUDIO_OPTIONS.items()
+        ),
+    )
+
+
 SOURCES = Group(
     "voices and noises",
     (
@@ -220,7 +242,7 @@ SOURCES = Group(
             "voice_dir_validation",
             PATH,
             None,
-            "folders of voices to validate with; by default a part of --voice_dir",
+            "folders of voices for validation; by default a part of --voice_dir",
             count="+",
             only=(MIXED,),
         ),
@@ -228,72 +250,88 @@ SOURCES = Group(
             "noise_dir_validation",
             PATH,
             None,
-            "folders of noises to validate with; by default a part of --noise_dir",
+            "folders of noises for validation; by default a part of --noise_dir",
             count="+",
             only=(MIXED,),
         ),
         Option(
             "noise_classes",
-            listed(),
+            names(),
             None,
-            "classes of noise to use, separated by commas; by default all of them",
+            "classes of noise to use; by default all of them",
+            count="+",
             only=(MIXED,),
         ),
         Option(
             "split_noises_by",
             choice(("file", "class")),
             "file",
-            "what of the noises must not be in two splits",
+            "whether each recording or each class of noise is in one split only",
             only=(MIXED,),
         ),
-        Option("min_duration", number(0), 0.0, "leave out recordings shorter than this, s"),
+        Option(
+            "min_duration", number(0), 0.0, "leave out recordings that are shorter than this, s"
+        ),
         Option(
             "validation_split",
             number(above=0, below=1),
             0.1,
-            "share of the recordings, and of stored windows, that is for validation",
+            "share of the recordings and of the stored windows that is used for validation",
         ),
-        Option("cache_dir", PATH, places.WORK / "data/cache", "folder of decoded recordings"),
         Option(
-            "workers", whole(1), os.cpu_count() or 1, "processes that decode recordings and mix"
+            "cache_dir",
+            PATH,
+            places.WORK / "data/cache",
+            "folder in which decoded recordings are kept",
+        ),
+        Option(
+            "workers",
+            whole(1),
+            os.cpu_count() or 1,
+            "number of processes that decode and mix recordings",
         ),
     ),
     only=(DYNAMIC,),
 )
-PAIRS = Group(
-    "recorded pairs",
-    (
-        Option(
-            "clean_dir",
-            PATH,
-            None,
-            "folder of clean recordings; several of them in --mode data_creation",
-            count="+",
+
+
+def _pairs(folder: str) -> Group:
+    """The options of pairs of recordings: `folder` or `folders` of them."""
+    return Group(
+        "recorded pairs",
+        (
+            Option("clean_dir", PATH, None, f"{folder} of clean recordings", count="+"),
+            Option(
+                "noisy_dir",
+                PATH,
+                None,
+                f"{folder} of noisy recordings with the same names as the clean ones",
+                count="+",
+            ),
         ),
-        Option(
-            "noisy_dir",
-            PATH,
-            None,
-            "as many folders of noisy recordings of the same names",
-            count="+",
+    )
+
+
+SEED = Group("reproducibility", (Option("seed", whole(0), 0, "seed of all random numbers"),))
+
+
+def _windows(folder: str) -> Group:
+    """The option of stored windows, which are in `folder` or `folders`."""
+    return Group(
+        "stored windows",
+        (
+            Option(
+                "path_save_spectrogram",
+                PATH,
+                [places.WORK / "data/spectrogram"],
+                f"{folder} of the windows' spectrograms (.npy) and of their manifest",
+                count="+",
+            ),
         ),
-    ),
-)
-SEED = Group("reproducibility", (Option("seed", whole(0), 0, "seed of everything that is random"),))
-WINDOWS = Group(
-    "stored windows",
-    (
-        Option(
-            "path_save_spectrogram",
-            PATH,
-            [places.WORK / "data/spectrogram"],
-            "folder of the spectrograms of the windows, .npy, and of their manifest; several of "
-            "them, to learn from together, in training and tuning",
-            count="+",
-        ),
-    ),
-    only=(STORED,),
-)
+        only=(STORED,),
+    )
+
+
 WINDOW_CREATION = Group(
     "stored windows",
     (
@@ -301,48 +339,51 @@ WINDOW_CREATION = Group(
             "path_save_time_serie",
             PATH,
             places.WORK / "data/time_serie",
-            "folder of the waveforms of the windows, .npy",
+            "folder of the windows' waveforms (.npy)",
         ),
         Option(
             "path_save_sound",
             PATH,
             places.WORK / "data/sound",
-            "folder of recordings of the first minutes of the windows, to listen to",
+            "folder of WAV files in which the first minutes of the windows can be listened to",
         ),
-        Option("nb_samples", whole(2), 40000, "windows to create"),
+        Option("nb_samples", whole(2), 40000, "number of windows to create"),
         Option(
-            "hop_length_frame", whole(1), 1, "windows of voices begin at multiples of this, samples"
+            "hop_length_frame",
+            whole(1),
+            1,
+            "windows of voices begin at multiples of this number of samples",
         ),
         Option(
             "hop_length_frame_noise",
             whole(1),
             1,
-            "windows of noises begin at multiples of this, samples",
+            "windows of noises begin at multiples of this number of samples",
             only=(MIXED,),
         ),
         Option(
             "test_split",
             number(0, below=1),
             0.0,
-            "share of the recordings and of the windows that is for tests alone; their mixtures "
-            "are in the folders test/clean and test/noisy of --path_save_sound, for --mode "
-            "evaluation",
+            "share of the recordings and of the windows that is reserved for tests; their mixtures "
+            "are written to the folders test/clean and test/noisy of --path_save_sound, which "
+            "--mode evaluation reads",
         ),
         Option(
             "augment",
             SWITCH,
             False,
-            "draw windows as --data dynamic does in training, by the options of mixing; recorded "
-            "pairs are changed in speed, tone colour and level, and degraded",
+            "draw windows as --data dynamic does in training, according to the options of mixing; "
+            "change the speed, tone colour and level of recorded pairs, and degrade them",
         ),
         Option(
             "save_clips",
             SWITCH,
             False,
-            "write mixtures of 5 s as WAV files, too, in the folders SPLIT/clean and SPLIT/noisy "
+            "also write mixtures of 5 s as WAV files, to the folders SPLIT/clean and SPLIT/noisy "
             "of --path_save_sound",
         ),
-        Option("save_phase", SWITCH, False, "store the phases, too"),
+        Option("save_phase", SWITCH, False, "also store the phases"),
     ),
 )
 WITHOUT_FACTORS = (MIXED, not_given("noise_level"))
@@ -353,36 +394,36 @@ LEVELS = Group(
             "snr_min",
             number(),
             -5.0,
-            "lowest signal-to-noise ratio, dB",
+            "minimum signal-to-noise ratio, dB",
             only=WITHOUT_FACTORS,
         ),
         Option(
             "snr_max",
             number(),
             15.0,
-            "highest signal-to-noise ratio, dB",
+            "maximum signal-to-noise ratio, dB",
             only=WITHOUT_FACTORS,
         ),
         Option(
             "level_min",
             number(),
             -35.0,
-            "lowest level of the voice, dBFS",
+            "minimum level of the voice, dBFS",
             only=WITHOUT_FACTORS,
         ),
         Option(
             "level_max",
             number(),
             -15.0,
-            "highest level of the voice, dBFS",
+            "maximum level of the voice, dBFS",
             only=WITHOUT_FACTORS,
         ),
         Option(
             "noise_level",
             number(0),
             None,
-            "multiply noises by a factor between these, instead of mixing at a signal-to-noise "
-            "ratio",
+            "range of the factor by which noises are multiplied, instead of mixing at a "
+            "signal-to-noise ratio",
             count=2,
             metavar=("LOW", "HIGH"),
             only=(MIXED,),
@@ -391,7 +432,7 @@ LEVELS = Group(
             "voice_level",
             number(0),
             None,
-            "multiply voices by a factor between these; 1 by default",
+            "range of the factor by which voices are multiplied; by default 1",
             count=2,
             metavar=("LOW", "HIGH"),
             only=(MIXED, given("noise_level")),
@@ -410,42 +451,46 @@ LEARNING = Group(
             "data",
             choice(("stored", "dynamic")),
             "stored",
-            "learn from the windows of data_creation, or from mixtures drawn during training",
+            "train with the stored windows of data_creation, or with mixtures that are drawn "
+            "during the training",
         ),
         Option(
             "epochs",
             whole(1),
             10,
-            "passes over the training windows",
+            "number of passes over the training windows",
             only=(not_given("max_seconds"),),
         ),
-        Option("batch_size", whole(1), 20, "windows in a training step"),
+        Option("batch_size", whole(1), 20, "number of windows in a training step"),
         Option(
             "learning_rate",
             number(above=0),
             None,
-            "step size of the optimizer; by default the model's own",
+            "learning rate of the optimizer; by default that of the model",
         ),
-        Option("mixed_precision", SWITCH, False, "compute in float16 where that is safe"),
+        Option(
+            "mixed_precision", SWITCH, False, "compute in float16 where this is numerically safe"
+        ),
         Option(
             "resume",
             SWITCH,
             False,
             "continue the interrupted training of --name_model, or the search for --model",
         ),
-        Option("max_windows", whole(1), None, "train on this many windows only", only=(STORED,)),
+        Option("max_windows", whole(1), None, "maximum number of training windows", only=(STORED,)),
         Option(
             "max_validation_windows",
             whole(1),
             None,
-            "validate on this many windows only",
+            "maximum number of validation windows",
             only=(STORED,),
         ),
         Option(
             "loud_weight",
             number(0, 1),
             0.0,
-            "share of a bin's weight in the loss that follows the loudness of the voice in it",
+            "fraction of a bin's weight in the loss that is proportional to the loudness of the "
+            "voice in it",
             only=(STORED,),
         ),
     ),
@@ -457,67 +502,67 @@ FITTING = Group(
             "schedule",
             choice(("constant", "cosine")),
             "constant",
-            "course of the learning rate over the epochs, or over --max_seconds",
+            "learning rate schedule over all epochs, or over --max_seconds",
         ),
         Option(
             "max_seconds",
             number(above=0),
             None,
-            "time to train for, s; the network is saved when it is over, and a training that is "
-            "resumed has what is left of it",
+            "time limit of the training, s, after which the network is saved; a training that is "
+            "resumed has the remaining time",
         ),
         Option(
             "training_from_scratch",
             SWITCH,
             True,
-            "start from random weights; otherwise from the weights, and the optimizer's state if "
-            "there is one, of --name_model",
+            "start with random weights, instead of those of --name_model and, if it was saved, "
+            "its optimizer's state",
         ),
         Option(
             "save_optimizer",
             SWITCH,
             False,
-            "keep the optimizer's state in the network's file, which is three times as large then, "
-            "so that a later training can continue from it",
+            "save the optimizer's state in the network's file, so that a later training can "
+            "continue from it; this makes the file three times as large",
         ),
         Option("run_dir", PATH, places.WORK / "runs", "folder of logs and checkpoints"),
         Option(
             "evaluate_every",
             whole(0),
             0,
-            "score validation mixtures each time this many epochs have passed; never if 0",
+            "number of epochs after which validation mixtures are scored; never if 0",
         ),
         Option(
             "evaluate_mixtures",
             whole(1),
             32,
-            "validation mixtures to score each time",
+            "number of validation mixtures to score",
             only=(given("evaluate_every"),),
         ),
         Option(
             "examples_every",
             whole(0),
             5,
-            "write validation mixtures, what the network makes of them and the clean voices to "
-            "TensorBoard, as sound and as spectrograms, each time this many epochs have passed; "
-            "never if 0",
+            "number of epochs after which validation mixtures, the network's output and the clean "
+            "voices are written to TensorBoard, as sound and as spectrograms; never if 0",
         ),
         Option(
             "track",
-            listed(registry.TRACKERS),
+            names(registry.TRACKERS),
             [],
-            "programs that the course of the training is reported to, which must be installed",
+            "programs to which the losses are reported; they must be installed",
+            count="+",
         ),
         Option(
             "backup_every",
             whole(1),
             None,
-            "steps between two backups; by default there is one at the end of each epoch",
+            "number of steps between two backups; by default one is made after each epoch",
         ),
     ),
 )
 DESIGN = Group(
-    "design of the network, by default the model's own",
+    "design of the network; by default that of the model",
     (
         Option("representation", TEXT, None, "input of the network: magnitude_db or magnitude"),
         Option(
@@ -527,8 +572,13 @@ DESIGN = Group(
             "what the network estimates: noise_db, clean, mask or noise_mask",
         ),
         Option("exponent", number(), None, "power to which --representation magnitude is raised"),
-        Option("n_mels", whole(1), None, "mel bands in the place of linear bins"),
-        Option("loss", choice(registry.LOSSES), None, "loss, which must fit the target"),
+        Option("n_mels", whole(1), None, "number of mel bands, which replace the linear bins"),
+        Option(
+            "loss",
+            choice(registry.LOSSES),
+            None,
+            "loss function, which must be suitable for the target",
+        ),
         Option(
             "hyperparameters",
             PATH,
@@ -539,16 +589,16 @@ DESIGN = Group(
             "hyperparameter",
             TEXT,
             [],
-            "single hyper-parameters of the model, which take precedence over the file",
+            "single hyper-parameters, which take precedence over --hyperparameters",
             count="+",
             metavar="NAME=VALUE",
         ),
-        Option("backbone", TEXT, None, "encoder of resunet: resnet50 or resnet101"),
+        Option("backbone", TEXT, None, "encoder of the model resunet: resnet50 or resnet101"),
         Option(
             "pretrained",
             TEXT,
             None,
-            "weights of that encoder: imagenet, to download them, or a file of Keras weights",
+            "weights of this encoder: imagenet, which are downloaded, or a file of Keras weights",
             metavar="imagenet|FILE",
         ),
     ),
@@ -560,7 +610,7 @@ TUNING = Group(
             "tuner",
             choice(("hyperband", "bayesian", "random")),
             "hyperband",
-            "how trials are chosen",
+            "search algorithm",
         ),
         Option("max_trials", whole(1), 20, "number of trials"),
         Option("dir_tuning", PATH, places.WORK / "tuning", "folder of searches"),
@@ -599,15 +649,15 @@ def _mixing_option(field: dataclasses.Field[Any]) -> Option:
 MIXTURES = Group(
     "mixtures during training",
     (
-        Option("steps_per_epoch", whole(1), 500, "batches in an epoch"),
-        Option("validation_mixtures", whole(1), 512, "mixtures to validate on"),
+        Option("steps_per_epoch", whole(1), 500, "number of batches in an epoch"),
+        Option("validation_mixtures", whole(1), 512, "number of mixtures for validation"),
         Option(
             "mixing_workers",
             whole(0),
             1,
-            "processes that mix; if 0, the process that trains does it",
+            "number of processes that mix; if 0, the training process mixes",
         ),
-        Option("prefetch", whole(1), 8, "batches that are mixed ahead"),
+        Option("prefetch", whole(1), 8, "number of batches that are mixed in advance"),
     ),
     only=(DYNAMIC,),
 )
@@ -626,27 +676,31 @@ RAW = Group(
             "raw_format",
             TEXT,
             None,
-            "read and write samples without a header, as in s16,48000,2",
+            "read and write samples without a header, for example s16,48000,2",
             metavar="TYPE,RATE[,CHANNELS]",
         ),
     ),
 )
-OVERWRITE = Group(
-    "results",
-    (
-        Option(
-            "overwrite",
-            SWITCH,
-            False,
-            "do again what is done, and replace files of the same name, another data set in the "
-            "folder, or the network of --name_model and what its training left",
-            only=(NOT_PIPED, NOT_RESUMED),
-        ),
-    ),
-)
+
+
+def _overwrite(what: str) -> Group:
+    """The switch that allows a mode to replace what it finds: `what`, in words."""
+    return Group(
+        "results",
+        (Option("overwrite", SWITCH, False, f"replace {what}", only=(NOT_PIPED, NOT_RESUMED)),),
+    )
+
+
 JOBS = Group(
     "processes",
-    (Option("jobs", whole(1), 1, "processes, each of which works on one recording at a time"),),
+    (
+        Option(
+            "jobs",
+            whole(1),
+            1,
+            "number of processes, each of which handles one recording at a time",
+        ),
+    ),
 )
 RECORDINGS = Group(
     "recordings",
@@ -656,17 +710,23 @@ RECORDINGS = Group(
             "audio_input_prediction",
             TEXT,
             [],
-            "recordings to denoise, in --audio_dir_prediction if that is given",
+            "recordings to denoise; relative to --audio_dir_prediction if that is given",
             count="+",
             metavar="NAME",
         ),
         Option(
-            "recursive", SWITCH, False, "denoise what is in sub-folders, too", only=(NOT_PIPED,)
+            "recursive",
+            SWITCH,
+            False,
+            "also denoise the recordings in sub-folders",
+            only=(NOT_PIPED,),
         ),
-        Option("start", SECONDS, 0.0, "denoise from there on"),
-        Option("end", SECONDS, None, "denoise up to there"),
+        Option("start", SECONDS, 0.0, "beginning of the part to denoise"),
+        Option("end", SECONDS, None, "end of the part to denoise"),
         Option("mono", SWITCH, False, "average the channels"),
-        Option("sound_track", whole(1), None, "which of the sounds in a video, the first is 1"),
+        Option(
+            "sound_track", whole(1), None, "number of the sound track in a video, counted from 1"
+        ),
     ),
 )
 RESULTS = Group(
@@ -676,8 +736,8 @@ RESULTS = Group(
             "dir_save_prediction",
             PATH,
             None,
-            "folder of the results, which keep the inputs' sub-folders; by default results are "
-            "beside the inputs",
+            "folder of the results, with the same sub-folders as the inputs; by default each "
+            "result is written beside its input",
             only=(NOT_PIPED,),
         ),
         Option(
@@ -692,7 +752,8 @@ RESULTS = Group(
             "suffix",
             NAME_PART,
             None,
-            "end of the results' names; by default _denoised for results beside the inputs",
+            "text to append to the names of the results; by default _denoised for results beside "
+            "their inputs",
             only=(NOT_PIPED,),
         ),
         Option(
@@ -705,7 +766,7 @@ RESULTS = Group(
             "keep_level",
             SWITCH,
             True,
-            "give results the level of the inputs instead of that of the network's output",
+            "keep the level of the input, instead of that of the network's output",
         ),
         Option("normalise_lufs", number(-70, 0), None, "loudness of the results, LUFS"),
         Option(
@@ -715,7 +776,7 @@ RESULTS = Group(
             "plot",
             SWITCH,
             False,
-            "also draw the spectrograms before and after",
+            "also draw the spectrograms of the input and of the result",
             only=(NOT_PIPED,),
         ),
     ),
@@ -723,12 +784,12 @@ RESULTS = Group(
 STREAMING = Group(
     "live sound",
     (
-        Option("list_devices", SWITCH, False, "print the sound devices, and stop"),
+        Option("list_devices", SWITCH, False, "print the sound devices and exit"),
         Option(
             "input_device",
             TEXT,
             None,
-            "sound device to record from; by default the system's",
+            "sound device for recording; by default that of the system",
             metavar="NAME|N",
             only=(NOT_PIPED,),
         ),
@@ -736,7 +797,7 @@ STREAMING = Group(
             "output_device",
             TEXT,
             None,
-            "sound device to play on; by default the system's",
+            "sound device for playback; by default that of the system",
             metavar="NAME|N",
             only=(NOT_PIPED,),
         ),
@@ -744,19 +805,21 @@ STREAMING = Group(
             "sample_rate_device",
             whole(1000, 768_000),
             None,
-            "sample rate of both devices, Hz; by default that of a causal network, and otherwise "
-            "that of the input device",
+            "sample rate of both devices, Hz; by default that of the network if it is causal, and "
+            "otherwise that of the input device",
             only=(NOT_PIPED,),
         ),
-        Option("channels", whole(1, 64), 1, "channels of both devices", only=(NOT_PIPED,)),
-        Option("duration", SECONDS, None, "stop after this time", only=(NOT_PIPED,)),
-        Option("block_ms", number(above=0, most=10_000), 16.0, "length of a block of sound, ms"),
+        Option(
+            "channels", whole(1, 64), 1, "number of channels of both devices", only=(NOT_PIPED,)
+        ),
+        Option("duration", SECONDS, None, "time after which the program stops", only=(NOT_PIPED,)),
+        Option("block_ms", number(above=0, most=10_000), 16.0, "duration of a block of sound, ms"),
         Option(
             "level_dbfs",
             number(-100, 0),
             None,
-            "level of the voice, dBFS, for networks that are trained at one level; by default that "
-            "level",
+            "level of the voice, dBFS, for networks that were trained at a single level; by "
+            "default that level",
         ),
     ),
 )
@@ -770,49 +833,63 @@ EVALUATION = Group(
             "enhanced_dir",
             PATH,
             [],
-            "folders of results of other programs to score, named like the noisy recordings; "
-            "networks are scored beside them only if --models names some",
+            "folders with the results of other programs, named like the noisy recordings; "
+            "networks are scored in addition only if --models is given",
             count="+",
         ),
-        Option("systems", listed(registry.SYSTEMS), [], "baselines to score"),
-        Option("peers", listed(registry.PEERS), [], "other packages to score"),
-        Option("metrics", listed(registry.METRICS), None, "scores to compute; by default all"),
+        Option("systems", names(registry.SYSTEMS), [], "baselines to score", count="+"),
+        Option(
+            "peers", names(registry.PEERS), [], "denoisers of other packages to score", count="+"
+        ),
+        Option(
+            "metrics",
+            names(registry.METRICS),
+            None,
+            "metrics to compute; by default all of them",
+            count="+",
+        ),
         Option(
             "sample_rate_evaluation",
             choice(("8000", "16000"), int),
             None,
-            "denoise and score at this rate, Hz; by default at 16000, and at 8000 if a recording "
-            "has a lower rate",
+            "sample rate at which the pairs are denoised and scored, Hz; by default 16000, or "
+            "8000 if a recording has a lower rate",
+            metavar="RATE",
         ),
         Option(
             "every",
             whole(1),
             1,
-            "score every n-th pair; note that noises or signal-to-noise ratios may recur with "
-            "the same period",
+            "score every N-th pair only; noises or signal-to-noise ratios may recur with the same "
+            "period",
         ),
-        Option("limit", whole(1), None, "score at most this many pairs"),
+        Option("limit", whole(1), None, "maximum number of pairs to score"),
         Option(
-            "pairs_csv", PATH, None, "table of the pairs, with the columns file, class, snr (dB)"
+            "pairs_csv",
+            PATH,
+            None,
+            "CSV table of the pairs, with the columns file, class and snr (dB)",
         ),
         Option(
             "name_pattern",
             TEXT,
             None,
-            "regular expression that finds (?P<class>) and (?P<snr>) in the pairs' names",
+            "regular expression with the groups (?P<class>...) or (?P<snr>...), which is matched "
+            "with the names of the pairs",
         ),
-        Option("pairs_name", TEXT, None, "what the report calls the pairs"),
+        Option("pairs_name", TEXT, None, "name of the pairs in the report"),
         Option(
             "report_dir",
             PATH,
             places.WORK / "out/evaluation",
-            "folder of the report; an interrupted evaluation of the same code continues there",
+            "folder of the report, in which an interrupted evaluation with the same code continues",
         ),
         Option(
             "worst",
             whole(0),
             5,
-            "recordings that each system does worst, to be drawn and listened to",
+            "number of recordings with the worst scores of each system to draw and to copy for "
+            "listening",
         ),
         Option("measure_cost", SWITCH, True, "also measure speed and memory"),
     ),
@@ -821,24 +898,28 @@ EXPORT = Group(
     "export",
     (
         Option(
-            "formats", listed(registry.EXPORT_FORMATS), list(registry.EXPORT_FORMATS), "formats"
+            "formats",
+            names(registry.EXPORT_FORMATS),
+            list(registry.EXPORT_FORMATS),
+            "formats to write",
+            count="+",
         ),
         Option(
             "export_dir",
             PATH,
             places.WORK / "out/export",
-            "folder of exported networks and of the report",
+            "folder for the exported networks and the report",
         ),
     ),
 )
 DOWNLOAD = Group(
     "download",
     (
-        Option("corpus", listed(PUBLIC_CORPORA), [], "recordings to download"),
+        Option("corpus", names(PUBLIC_CORPORA), [], "corpora to download", count="+"),
         Option(
-            "corpora_dir", PATH, places.WORK / "data/corpora", "folder of downloaded recordings"
+            "corpora_dir", PATH, places.WORK / "data/corpora", "folder for the downloaded corpora"
         ),
-        Option("keep_archives", SWITCH, False, "keep the downloaded archives after unpacking them"),
+        Option("keep_archives", SWITCH, False, "keep the archives after they are unpacked"),
     ),
 )
 APP = Group(
@@ -848,58 +929,95 @@ APP = Group(
             "host",
             TEXT,
             "127.0.0.1",
-            "address to listen at; with 0.0.0.0, everyone who can reach this machine can use the "
-            "page",
+            "address to listen on; with 0.0.0.0, everyone who can reach this machine over the "
+            "network can use the page",
             metavar="ADDRESS",
         ),
-        Option("port", whole(0, 2**16 - 1), 7860, "port to listen at; any free port if 0"),
+        Option("port", whole(0, 2**16 - 1), 7860, "port to listen on; if 0, any free port"),
         Option(
             "allowed_hosts",
-            listed(),
+            names(),
             [],
-            "names that visitors may know this server by, beside its own",
+            "additional host names under which browsers may address this server",
+            count="+",
         ),
-        Option("max_upload_mb", number(above=0), 100.0, "size of the largest recording, MB"),
+        Option("max_upload_mb", number(above=0), 100.0, "maximum size of a recording, MB"),
         Option(
             "max_disk_mb",
             number(above=0),
             2000.0,
-            "recordings and results that are kept for an hour, MB; a visitor has a quarter",
+            "maximum size of all recordings and results, which are kept for an hour, MB; each "
+            "visitor can use a quarter of it",
         ),
-        Option("max_minutes", number(above=0), 30.0, "length of the longest recording, minutes"),
+        Option("max_minutes", number(above=0), 30.0, "maximum duration of a recording, minutes"),
     ),
 )
 
-DATA = (WINDOWS, SOURCES, AUDIO, SEED)
+TRAINING_DATA = (
+    _windows("folder, or several folders,"),
+    SOURCES,
+    _audio("that of the stored windows, or with --data dynamic that of the model"),
+    SEED,
+)
 MODES = {
     "prediction": Mode(
         "denoise recordings",
-        (NETWORK, RUNTIME, STRENGTH, RECORDINGS, RAW, RESULTS, OVERWRITE, JOBS),
+        (
+            _network(
+                f"{registry.DEFAULT_NETWORK}, and {registry.LIVE_NETWORK} for raw samples on a pipe"
+            ),
+            RUNTIME,
+            STRENGTH,
+            RECORDINGS,
+            RAW,
+            RESULTS,
+            _overwrite("existing results"),
+            JOBS,
+        ),
         f"recordings, folders, patterns, or {PIPE} for standard input"
         + ("; by default the recordings of demo_data/" if places.DEMO_DATA.is_dir() else ""),
     ),
     "app": Mode("serve a web page that denoises recordings", (NETWORK, RUNTIME, APP)),
     "streaming": Mode(
-        "denoise a microphone, or samples on a pipe, as they arrive",
-        (NETWORK, RUNTIME, STRENGTH, STREAMING, RAW),
-        f"{PIPE} for samples on standard input; by default sound devices",
+        "denoise a microphone, or samples from a pipe, as they arrive",
+        (_network(registry.LIVE_NETWORK), RUNTIME, STRENGTH, STREAMING, RAW),
+        f"{PIPE} for samples from standard input; by default sound devices are used",
     ),
     "download": Mode("download public voices and noises", (DOWNLOAD,)),
     "data_creation": Mode(
-        "mix voices and noises into windows to train with",
-        (*DATA, PAIRS, WINDOW_CREATION, LEVELS, MIXING, OVERWRITE),
+        "mix voices and noises into windows for training",
+        (
+            _windows("folder"),
+            SOURCES,
+            _audio("{}"),
+            SEED,
+            _pairs("folders"),
+            WINDOW_CREATION,
+            LEVELS,
+            MIXING,
+            _overwrite("another data set in these folders"),
+        ),
     ),
     "training": Mode(
         "train a network",
-        (NETWORK, LEARNING, FITTING, DESIGN, *DATA, MIXTURES, MIXING, OVERWRITE),
+        (
+            _network("that of the model with the next number that is free"),
+            LEARNING,
+            FITTING,
+            DESIGN,
+            *TRAINING_DATA,
+            MIXTURES,
+            MIXING,
+            _overwrite("the network of --name_model and the files of its training"),
+        ),
     ),
     "tuning": Mode(
         "search the hyper-parameters of a network",
-        (TUNING, LEARNING, DESIGN, *DATA, MIXTURES, MIXING),
+        (TUNING, LEARNING, DESIGN, *TRAINING_DATA, MIXTURES, MIXING),
     ),
     "evaluation": Mode(
-        "score networks, baselines and results of other programs",
-        (NETWORK, NETWORKS, PAIRS, EVALUATION, JOBS),
+        "score networks, baselines and the results of other programs",
+        (NETWORK, NETWORKS, _pairs("folder"), EVALUATION, JOBS),
     ),
     "export": Mode(
         "write networks in the formats of ONNX, LiteRT and TensorFlow",

@@ -11,6 +11,7 @@ import argparse
 import copy
 import dataclasses
 import difflib
+import itertools
 import math
 import re
 import sys
@@ -122,12 +123,22 @@ def choice(names: Collection[str], read: Callable[[str], Any] = str) -> Kind:
     return Kind(lambda text: read(_known(text, names)), "NAME", f"one of {', '.join(names)}")
 
 
-def listed(names: Collection[str] = ()) -> Kind:
-    """Names separated by commas, if need be of those in a table."""
-    limits = f"of {', '.join(names)}" if names else ""
+class Names(list[str]):
+    """The names in one value of an option; those of all its values are joined."""
+
+
+def names(known: Collection[str] = ()) -> Kind:
+    """One name or several, if need be of those that are known.
+
+    An option of such values takes them as separate arguments. Names that are separated by commas
+    are understood as well.
+    """
+    limits = f"of {', '.join(known)}" if known else ""
     return Kind(
-        lambda text: [_known(name, names) if names else name for name in text.split(",") if name],
-        "NAME,...",
+        lambda text: Names(
+            _known(name, known) if known else name for name in text.split(",") if name
+        ),
+        "NAME",
         limits,
     )
 
@@ -203,7 +214,12 @@ class Option:
             return
         metavar = self.metavar or self.kind.metavar
         parser.add_argument(
-            f"--{self.name}", type=self.kind, nargs=self.count, metavar=metavar, **shown
+            f"--{self.name}",
+            type=self.kind,
+            nargs=self.count,
+            metavar=metavar,
+            action=_StoreJoined,
+            **shown,
         )
 
     @property
@@ -211,11 +227,11 @@ class Option:
         """Its help, with limits and default."""
         default = self.default
         if isinstance(default, (list, tuple)):
-            default = " ".join(map(str, default))
+            default = " ".join(map(_shown, default))
         silent = default in (None, "") or (self.kind is SWITCH and not default)
         facts = [
             self.kind.limits,
-            "" if silent else f"default: {'yes' if default is True else default}",
+            "" if silent else f"default: {'yes' if default is True else _shown(default)}",
         ]
         text = "; ".join(filter(None, facts))
         return f"{self.help} ({text})" if text else self.help
@@ -314,15 +330,17 @@ class CommandLine:
         """The page that lists the modes, and the options that most of them have."""
         parser = _Parser(usage=f"{places.COMMAND} [--mode MODE] [OPTION ...] [INPUT ...]")
         parser.description = self.description
-        parser.epilog = f"{places.COMMAND} --mode MODE --help shows the options of a mode."
+        parser.epilog = f"`{places.COMMAND} --mode MODE --help` lists the options of a mode."
         modes = parser.add_argument_group("modes")
         for name, mode in self.modes.items():
-            default = ", which is the default" if name == self.default else ""
+            default = " (default)" if name == self.default else ""
             modes.add_argument(name, metavar=name, help=f"{mode.summary}{default}")
         common = parser.add_argument_group("options that most modes have")
-        common.add_argument("--mode", metavar="MODE", help="what to do")
-        common.add_argument("--help", action="store_true", help="show this page")
-        options = {o.name: o for mode in self.modes.values() for o in mode.options.values()}
+        common.add_argument("--mode", metavar="MODE", help="what to do, one of the above")
+        common.add_argument("--help", action="store_true", help="show this page and exit")
+        options: dict[str, Option] = {}
+        for mode in (self.modes[self.default], *self.modes.values()):
+            options = mode.options | options
         for option in options.values():
             if 2 * len(self.modes_of(option.name)) > len(self.modes):
                 option.add_to(common)
@@ -410,6 +428,22 @@ class CommandLine:
         return argparse.Namespace(mode=name, **values)
 
 
+class _StoreJoined(argparse.Action):
+    """Stores a value, or several, of which those that are `Names` become one list."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """See `argparse.Action`."""
+        if isinstance(values, list) and values and all(isinstance(v, Names) for v in values):
+            values = list(itertools.chain.from_iterable(values))
+        setattr(namespace, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
     """An `argparse.ArgumentParser` without options of its own that raises `UsageError`."""
 
@@ -432,6 +466,13 @@ class _Parser(argparse.ArgumentParser):
             if match:
                 raise UsageError(match.expand(sentence))
         raise UsageError(message)
+
+
+def _shown(value: Any) -> str:
+    """A default as the help shows it: paths below the current folder without that."""
+    if isinstance(value, Path) and value.is_relative_to(Path.cwd()):
+        value = value.relative_to(Path.cwd())
+    return str(value)
 
 
 def _effect(conditions: Iterable[Condition]) -> str:

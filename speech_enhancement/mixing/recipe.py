@@ -46,79 +46,111 @@ class MixingConfig:
     brought to levels, as in V. Belz's Speech-enhancement; `windows.MixedWindows` knows it.
 
     Raises:
-        UsageError: a probability is outside 0..1 or a range is upside down.
+        UsageError: a probability is outside 0..1 or the limits of a range are in the wrong order.
     """
 
-    balance: float = _option(0.5, "groups are drawn by their duration to this power: 0 all alike")
+    balance: float = _option(
+        0.5,
+        "exponent of a group's duration in the probability that the group is drawn; with 0, all "
+        "groups are equally likely",
+    )
     group_weights: tuple[str, ...] = _option(
-        (), "draw groups whose names match a pattern oftener or more rarely, as in 'vctk/*=3'"
+        (),
+        "factors of the probability of groups whose names match a pattern, for example 'vctk/*=3'",
     )
     turn_probability: float = _option(
-        0.0, "share of voices that another one, or the same from further away, follows"
+        0.0,
+        "share of voices that are followed by another voice, or by the same one from further away",
     )
-    turn_drop_db: Range = _option((3.0, 35.0), "how much softer one of the two is, dB")
-    whisper_probability: float = _option(0.0, "share of voices that are made to whisper")
+    turn_drop_db: Range = _option((3.0, 35.0), "difference in level between the two, dB")
+    whisper_probability: float = _option(0.0, "share of voices that are turned into whispers")
     voice_low_cut_hz: float = _option(
-        0.0, "take from voices, as noise in them, what lies below this, Hz; nothing if 0"
+        0.0, "frequency below which voices are filtered out, like noise, Hz; if 0, none is"
     )
-    gap_probability: float = _option(0.25, "share of voices interrupted by silence")
-    speed_probability: float = _option(0.5, "share of voices played faster or slower")
-    speed: Range = _option((0.9, 1.1), "speed of those voices")
-    equalise_probability: float = _option(0.5, "share of voices with a random tone colour")
+    gap_probability: float = _option(0.25, "share of voices that are interrupted by silence")
+    speed_probability: float = _option(0.5, "share of voices whose speed is changed")
+    speed: Range = _option((0.9, 1.1), "speed of these voices, relative to the recording")
+    equalise_probability: float = _option(0.5, "share of voices with a random equalisation")
     equalise_gain_db: Range = _option((-8.0, 8.0), "gain of its shelves and peaks, dB")
-    reverb_probability: float = _option(0.4, "share of voices in a room")
-    reverb_rt60_s: Range = _option((0.1, 0.8), "time in which synthesised rooms decay by 60 dB, s")
-    reverb_dir: Path | None = _option(None, "folder of measured impulse responses to use instead")
-    n_rooms: int = _option(100, "synthesised rooms to draw from")
-    two_noises_probability: float = _option(0.35, "share of mixtures with two noises at once")
-    second_noise_gain_db: Range = _option(
-        (-10.0, 0.0), "level of the second noise re the first, dB"
+    reverb_probability: float = _option(0.4, "share of voices with reverberation")
+    reverb_rt60_s: Range = _option(
+        (0.1, 0.8), "reverberation time of synthetic rooms, in which they decay by 60 dB, s"
     )
-    babble_probability: float = _option(0.1, "share of noises that are many voices at once")
-    babble_voices: tuple[int, int] = _option((6, 10), "voices in such a babble")
+    reverb_dir: Path | None = _option(
+        None, "folder of measured impulse responses, which replace the synthetic rooms"
+    )
+    n_rooms: int = _option(100, "number of synthetic rooms to draw from")
+    two_noises_probability: float = _option(0.35, "share of mixtures with two noises")
+    second_noise_gain_db: Range = _option(
+        (-10.0, 0.0), "level of the second noise relative to the first one, dB"
+    )
+    babble_probability: float = _option(0.1, "share of noises that consist of many voices")
+    babble_voices: tuple[int, int] = _option((6, 10), "number of voices in such a noise")
     synthetic_probability: float = _option(0.2, "share of noises that are synthetic")
     tones_probability: float = _option(0.0, "share of noises that are chords and beeps")
-    noise_speed_probability: float = _option(0.3, "share of recorded noises with another speed")
-    noise_speed: Range = _option((0.8, 1.25), "speed of those noises")
-    noise_equalise_probability: float = _option(0.5, "share of noises with a random tone colour")
-    snr_db: Range = _option((-5.0, 20.0), "level of the voice over the noise, active frames, dB")
-    clean_only_probability: float = _option(0.03, "share of windows that are next to clean")
-    clean_only_snr_db: float = _option(40.0, "their signal-to-noise ratio, dB")
+    noise_speed_probability: float = _option(0.3, "share of noises whose speed is changed")
+    noise_speed: Range = _option((0.8, 1.25), "speed of these noises, relative to the recording")
+    noise_equalise_probability: float = _option(0.5, "share of noises with a random equalisation")
+    snr_db: Range = _option((-5.0, 20.0), "signal-to-noise ratio of the active frames, dB")
+    clean_only_probability: float = _option(0.03, "share of windows that are almost clean")
+    clean_only_snr_db: float = _option(40.0, "signal-to-noise ratio of these windows, dB")
     light_noise_probability: float = _option(0.0, "share of windows with little noise")
-    light_noise_snr_db: Range = _option((20.0, 40.0), "their signal-to-noise ratio, dB")
-    noise_only_probability: float = _option(0.04, "share of windows without voice")
-    level_dbfs: Range = _option((-35.0, -12.0), "level of the mixture, active frames, dBFS")
-    volume_probability: float = _option(0.0, "share of mixtures made louder or softer after that")
-    volume_gain_db: Range = _option((-12.0, 12.0), "gain of those, dB")
-    time_shift_probability: float = _option(0.0, "share of mixtures moved, silence moving in")
-    time_shift_s: Range = _option((-0.1, 0.1), "delay of those, s; negative is earlier")
+    light_noise_snr_db: Range = _option((20.0, 40.0), "signal-to-noise ratio of these windows, dB")
+    noise_only_probability: float = _option(0.04, "share of windows without a voice")
+    level_dbfs: Range = _option((-35.0, -12.0), "level of the active frames of a mixture, dBFS")
+    volume_probability: float = _option(
+        0.0, "share of mixtures that are then made louder or quieter"
+    )
+    volume_gain_db: Range = _option((-12.0, 12.0), "gain of these mixtures, dB")
+    time_shift_probability: float = _option(
+        0.0, "share of mixtures that are shifted in time; the gap is filled with silence"
+    )
+    time_shift_s: Range = _option(
+        (-0.1, 0.1), "delay of these mixtures, s; negative values make them earlier"
+    )
     artificial_noise_probability: float = _option(
-        0.0, "share of mixtures with white, pink or brown noise on top of theirs"
+        0.0, "share of mixtures to which white, pink or brown noise is added"
     )
-    artificial_noise_snr_db: Range = _option((5.0, 40.0), "level of the mixture over it, dB")
-    hum_probability: float = _option(0.0, "share of mixtures with mains hum on top of theirs")
-    hum_snr_db: Range = _option((0.0, 40.0), "level of the mixture over it, dB")
-    rumble_probability: float = _option(0.0, "share of mixtures with rumble of 5 to 60 Hz")
-    rumble_gain_db: Range = _option((-30.0, 0.0), "its level re the mixture, dB")
-    pop_probability: float = _option(0.0, "share of mixtures with pops of the microphone")
-    pop_gain_db: Range = _option((-6.0, 12.0), "their peak re the level of the mixture, dB")
-    offset_probability: float = _option(0.0, "share of mixtures with a constant offset")
-    offset: Range = _option((0.001, 0.03), "its size, full scale is 1")
-    clip_probability: float = _option(0.03, "share of clipped mixtures")
-    clip_fraction: Range = _option((0.001, 0.03), "share of their samples that is clipped")
-    low_pass_probability: float = _option(0.03, "share of mixtures that lost their highs")
-    low_pass_hz: Range = _option((3000.0, 7500.0), "where those highs begin, Hz")
+    artificial_noise_snr_db: Range = _option(
+        (5.0, 40.0), "level of the mixture relative to this noise, dB"
+    )
+    hum_probability: float = _option(0.0, "share of mixtures to which mains hum is added")
+    hum_snr_db: Range = _option((0.0, 40.0), "level of the mixture relative to this hum, dB")
+    rumble_probability: float = _option(
+        0.0, "share of mixtures to which rumble of 5 to 60 Hz is added"
+    )
+    rumble_gain_db: Range = _option(
+        (-30.0, 0.0), "level of this rumble relative to the mixture, dB"
+    )
+    pop_probability: float = _option(
+        0.0, "share of mixtures to which pops of a microphone are added"
+    )
+    pop_gain_db: Range = _option(
+        (-6.0, 12.0), "peak of these pops relative to the level of the mixture, dB"
+    )
+    offset_probability: float = _option(
+        0.0, "share of mixtures to which a constant offset is added"
+    )
+    offset: Range = _option((0.001, 0.03), "size of this offset, relative to full scale")
+    clip_probability: float = _option(0.03, "share of mixtures that are clipped")
+    clip_fraction: Range = _option((0.001, 0.03), "share of their samples that are clipped")
+    low_pass_probability: float = _option(0.03, "share of mixtures that are low-pass filtered")
+    low_pass_hz: Range = _option((3000.0, 7500.0), "cutoff frequency of this filter, Hz")
     steep_low_pass_probability: float = _option(
-        0.0, "share of mixtures that lost their highs at a steep edge"
+        0.0, "share of mixtures that are low-pass filtered with a steep edge"
     )
-    steep_low_pass_hz: Range = _option((3200.0, 5800.0), "where that edge is, Hz")
+    steep_low_pass_hz: Range = _option((3200.0, 5800.0), "cutoff frequency of this filter, Hz")
     telephone_probability: float = _option(
-        0.0, "share of mixtures that came through a telephone line"
+        0.0, "share of mixtures that are limited to the band of a telephone line"
     )
-    telephone_low_hz: Range = _option((150.0, 400.0), "lower edge of its band, Hz")
-    telephone_high_hz: Range = _option((3200.0, 3800.0), "upper edge of its band, Hz")
-    codec_probability: float = _option(0.01, "share of mixtures that went through Vorbis or MP3")
-    codec_compression: Range = _option((0.5, 1.0), "how much those compress: 0 least .. 1 most")
+    telephone_low_hz: Range = _option((150.0, 400.0), "lower limit of this band, Hz")
+    telephone_high_hz: Range = _option((3200.0, 3800.0), "upper limit of this band, Hz")
+    codec_probability: float = _option(
+        0.01, "share of mixtures that are encoded as Vorbis or MP3 and decoded"
+    )
+    codec_compression: Range = _option(
+        (0.5, 1.0), "compression of this codec, from 0 (least) to 1 (most)"
+    )
     noise_factor: Range | None = None
     voice_factor: Range = (1.0, 1.0)
 
@@ -158,12 +190,14 @@ class MixingConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name.endswith("_probability") and not 0.0 <= value <= 1.0:
-                raise UsageError(f"`{field.name}` must be in 0..1. Received: {value}")
+                raise UsageError(f"`{field.name}` must be between 0 and 1. Received: {value}")
             if field.name == "codec_compression" and value[1] > 1.0:
-                raise UsageError(f"`{field.name}` must be in 0..1. Received: {value}")
+                raise UsageError(f"`{field.name}` must be between 0 and 1. Received: {value}")
             is_range = isinstance(value, tuple) and field.name != "group_weights"
             if is_range and not value[0] <= value[1]:
-                raise UsageError(f"`{field.name}` must be LOW HIGH, rising. Received: {value}")
+                raise UsageError(
+                    f"`{field.name}` must be a low and a high value. Received: {value}"
+                )
         for name, least in LEAST.items():
             value = getattr(self, name)
             if (value[0] if isinstance(value, tuple) else value) < least:

@@ -65,16 +65,15 @@ def pesq_nb(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     return _pesq_of_recording(clean, estimate, rate, "nb")
 
 
-def device_quality(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
-    """One score 1 (bad) .. 5 (excellent) of a recording device, before and after denoising.
+def pesq(clean: np.ndarray, estimate: np.ndarray, rate: int) -> float:
+    """PESQ of the widest band that a recording has, as MOS-LQO from 1 (bad) to 5 (excellent).
 
-    Device tests play known speech and grade the recording on the five-point scale of listening
-    tests, without saying by which scorer. Here it is the scale's standard objective estimate,
-    MOS-LQO: wide-band PESQ of recordings of 16 kHz and more, narrow-band PESQ of others.
+    That is wide-band PESQ at 16 kHz and more, and narrow-band PESQ at lower rates. A device test,
+    in which known speech is played and recorded, grades recordings on the same scale.
 
     Args:
-        clean: float (samples,), what was played.
-        estimate: float (samples,), what the device recorded, or that denoised.
+        clean: float (samples,).
+        estimate: float (samples,).
         rate: Hz, at least 8000.
 
     Raises:
@@ -109,15 +108,15 @@ def _pesq_of_recording(clean: np.ndarray, estimate: np.ndarray, rate: int, band:
 @functools.lru_cache(maxsize=16)
 def _pesq(clean: bytes, estimate: bytes, rate: int, band: str) -> float:
     """The library's score of float32 bytes, which several metrics ask for."""
-    pesq = _library("pesq")
+    library = _library("pesq")
     first, second = (np.frombuffer(sound, np.float32) for sound in (clean, estimate))
     try:
-        score = pesq.pesq(rate, first, second, band)
-    except pesq.NoUtterancesError as error:
+        score = library.pesq(rate, first, second, band)
+    except library.NoUtterancesError as error:
         raise Unscorable("PESQ finds no speech in it") from error
-    except pesq.BufferTooShortError as error:
+    except library.BufferTooShortError as error:
         raise Unscorable("shorter than the 0.25 s that PESQ needs") from error
-    except pesq.PesqError as error:
+    except library.PesqError as error:
         raise Unscorable(f"PESQ failed: {error}") from error
     if not np.isfinite(score):
         raise Unscorable("PESQ finds no sound in it")
@@ -272,7 +271,7 @@ def composite(clean: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, f
         Hu and Loizou, "Evaluation of Objective Quality Measures for Speech Enhancement", IEEE
         TASLP 16(1), 2008.
     """
-    return metrics_composite.composite(clean, estimate, rate, device_quality(clean, estimate, rate))
+    return metrics_composite.composite(clean, estimate, rate, pesq(clean, estimate, rate))
 
 
 def dnsmos(clean: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, float]:

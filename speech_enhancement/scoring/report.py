@@ -33,7 +33,7 @@ def markdown(summary: Summary) -> str:
         f"# Scores on {summary['about']['pairs']}",
         about(summary["about"]),
         *(f"## {title}\n\n{table}" for title, table in score_tables(summary)),
-        device_quality(summary),
+        pesq_before_and_after(summary),
         f"## Cost\n\n{cost_table(summary['cost'])}" if summary["cost"] else "",
         *breakdowns(summary),
         left_out(summary),
@@ -99,23 +99,22 @@ def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def device_quality(summary: Summary) -> str:
-    """The score of a device test: one number before, one after."""
-    quality = {
-        system: means["device_quality"]
-        for system, means in summary["scores"].items()
-        if "device_quality" in means
+def pesq_before_and_after(summary: Summary) -> str:
+    """PESQ of the noisy recordings beside that of each system."""
+    means_of = {
+        system: means["pesq"] for system, means in summary["scores"].items() if "pesq" in means
     }
-    if "noisy" not in quality:
+    if "noisy" not in means_of:
         return ""
-    before = cell(quality["noisy"], "device_quality")
+    before = cell(means_of["noisy"], "pesq")
     rows = [
-        [label(system), before, cell(mean, "device_quality")]
-        for system, mean in quality.items()
+        [label(system), before, cell(mean, "pesq")]
+        for system, mean in means_of.items()
         if system != "noisy"
     ]
     text = (
-        "## Device quality, 1 (bad) to 5 (excellent)\n\nMOS-LQO as `metrics.device_quality` says."
+        "## PESQ before and after\n\nMOS-LQO from 1 (bad) to 5 (excellent): wide-band PESQ at "
+        "16 kHz and more, narrow-band PESQ at lower rates."
     )
     return f"{text}\n\n{table(['system', 'before', 'after'], rows)}" if rows else ""
 

@@ -172,16 +172,13 @@ def score_pairs(
         `si_sdr` and `pesq`; a pair that a metric cannot score is left out of its mean, and a
         metric without any pair is NaN.
     """
-    names = {"si_sdr": "si_sdr", "device_quality": "pesq"}
+    names = ("si_sdr", "pesq")
     values: dict[str, list[float]] = {name: [] for name in names}
     for clean, noisy in pairs:
         scores, _ = score(clean, np.asarray(enhance(noisy)), rate, names)
         for name, value in scores.items():
             values[name].append(value)
-    return {
-        label: float(np.mean(values[name])) if values[name] else float("nan")
-        for name, label in names.items()
-    }
+    return {name: float(np.mean(values[name])) if values[name] else float("nan") for name in names}
 
 
 class ScoreStore:

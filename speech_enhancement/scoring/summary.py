@@ -45,7 +45,7 @@ COLUMNS = {
     "csig": Column("CSIG"),
     "cbak": Column("CBAK"),
     "covl": Column("COVL"),
-    "device_quality": Column("device quality"),
+    "pesq": Column("PESQ"),
     "stoi": Column("STOI", 3),
     "estoi": Column("eSTOI", 3),
     "si_sdr": Column("SI-SDR (dB)"),
@@ -162,10 +162,10 @@ def improvements(rows: Sequence[Row], metric: str) -> dict[str, np.ndarray]:
 
 
 def worst_files(rows: Sequence[Row], system: str, count: int) -> list[str]:
-    """Files on which a system has the lowest device quality, the worst first."""
+    """Files on which a system has the lowest PESQ, the worst first."""
     scored = [
-        (row["scores"]["device_quality"], row["file"])
+        (row["scores"]["pesq"], row["file"])
         for row in rows
-        if row["system"] == system and "device_quality" in row.get("scores", {})
+        if row["system"] == system and "pesq" in row.get("scores", {})
     ]
     return [file for _, file in sorted(scored)[:count]]
