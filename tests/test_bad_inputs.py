@@ -6,6 +6,7 @@ half-written, or ends in a traceback.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import importlib.util
@@ -30,7 +31,7 @@ from benchmarks import fuzz
 from speech_enhancement.cli import main
 from speech_enhancement.corpora import pools
 from speech_enhancement.errors import UserError
-from speech_enhancement.files import audio_files, audio_io, headers
+from speech_enhancement.files import audio_files, audio_io, headers, unfinished, wav_chunks
 from speech_enhancement.files.atomic import PARTIAL
 from speech_enhancement.web import denoiser as web_denoiser
 from speech_enhancement.web import server
@@ -194,6 +195,11 @@ FILES = {
     "percent signs and braces": (encoded(), "%s{0}%d.wav", DENOISED),
 }
 
+SILENCE = "there is only silence in it"
+# What is said of those that are denoised.
+NOTES = dict.fromkeys(("all zeros", "denormals", "a constant"), SILENCE)
+NOTES |= dict.fromkeys(("data cut off", "data cut off in a sample"), unfinished.CUT)
+
 
 def test_the_tables_are_long_enough():
     """At least 60 files, whose names do not count twice, some of each outcome."""
@@ -215,8 +221,7 @@ def test_a_file_is_denoised_or_refused_in_one_sentence(name, weights, tmp_path, 
     assert source.read_bytes() == data
     if sentence is DENOISED:
         assert outcome.code == 0, outcome.err
-        silent = name in ("all zeros", "denormals", "a constant")
-        assert outcome.err == silent * f"note: {source}: there is only silence in it\n"
+        assert outcome.err == (f"note: {source}: {NOTES[name]}\n" if name in NOTES else "")
         if name != "broken tags":  # libsndfile, with which the result is checked, refuses it
             check_result(source, tmp_path / "out")
     else:
@@ -854,7 +859,7 @@ def replaced(data, place, content):
     return data[:place] + content + data[place + len(content) :]
 
 
-def unfinished(container):
+def without_sizes(container):
     """The bytes of a file whose recorder died or wrote to a pipe: its header has no sizes."""
     data = encoded(np.tile(TONE, 9), container=container)
     if container == "WAV":
@@ -879,13 +884,12 @@ def unfinished(container):
 @pytest.mark.parametrize("container", ["WAV", "RF64", "AIFF", "W64", "CAF", "AU", "FLAC"])
 def test_sound_without_sizes_is_read_to_the_end_of_the_file(container, weights, tmp_path, run_main):
     source = tmp_path / f"died.{container.lower()}"
-    source.write_bytes(unfinished(container))
+    source.write_bytes(without_sizes(container))
     sound, _ = audio_io.load_audio(source)
     np.testing.assert_allclose(sound, np.tile(TONE, 9), atol=2.0**-15)
     outcome = predict(run_main, weights, tmp_path, source)
     assert outcome.code == 0, outcome.err
-    if container not in ("AIFF", "W64"):  # libsndfile does it by itself
-        assert outcome.err == f"note: {source}: {headers.UNFINISHED}\n"
+    assert outcome.err == f"note: {source}: {unfinished.UNFINISHED}\n"
     assert soundfile.info(tmp_path / "out" / source.name).frames == 9 * len(TONE)
 
 
@@ -893,14 +897,55 @@ def test_sound_without_sizes_comes_through_a_pipe(weights):
     options = [f"--weights_folder={weights.parent}", f"--name_model={weights.name}"]
     command = [sys.executable, REPOSITORY / "main.py", "-", *options]
     process = subprocess.run(
-        command, input=unfinished("WAV"), capture_output=True, timeout=60, check=True
+        command, input=without_sizes("WAV"), capture_output=True, timeout=60, check=True
     )
     assert soundfile.info(io.BytesIO(process.stdout)).frames == 9 * len(TONE)
-    assert process.stderr.decode() == f"note: standard input: {headers.UNFINISHED}\n"
+    assert process.stderr.decode() == f"note: standard input: {unfinished.UNFINISHED}\n"
+
+
+RECORDER = """
+import os, sys, numpy, soundfile
+path, container, rate, *sound = sys.argv[1:]
+file = soundfile.SoundFile(path, "w", int(rate), 1, format=container, subtype="PCM_16")
+file.write(numpy.float32(sound))
+os._exit(1)
+"""
+
+
+@pytest.mark.parametrize("container", ["WAV", "WAVEX", "RF64", "AIFF", "W64", "CAF", "AU"])
+def test_a_recorder_that_died_leaves_all_of_its_sound(container, tmp_path):
+    path = tmp_path / f"died.{container.lower()}"
+    command = [sys.executable, "-c", RECORDER, path, container, str(RATE), *map(str, TONE)]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 1
+    recording = audio_files.Recording(path)
+    sound = np.concatenate(list(recording.blocks()), axis=1)
+    np.testing.assert_allclose(sound[0], TONE, atol=2.0**-15)
+    assert recording.notes == [unfinished.UNFINISHED]
+
+
+def test_silence_without_sizes_is_no_empty_recording(tmp_path):
+    silence = replaced(riff(np.zeros(4000)), 40, bytes(4))
+    (tmp_path / "a.wav").write_bytes(silence)
+    assert headers.read_header(tmp_path / "a.wav").duration == 4000 / RATE
+
+
+@pytest.mark.parametrize("container", ["WAV", "RF64", "AIFF", "W64", "CAF", "AU", "OGG"])
+def test_a_copy_that_broke_off_is_read_and_said_to_end_early(container, tmp_path):
+    subtype = "VORBIS" if container == "OGG" else "PCM_16"
+    data = encoded(np.tile(TONE, 40), subtype=subtype, container=container)
+    path = tmp_path / f"cut.{container.lower()}"
+    path.write_bytes(data)
+    whole = audio_files.Recording(path)
+    assert whole.notes == []
+    path.write_bytes(data[: len(data) * 3 // 4])
+    cut = audio_files.Recording(path)
+    assert cut.notes == [unfinished.CUT]
+    n_samples = sum(block.shape[1] for block in cut.blocks())
+    assert 10 * len(TONE) < n_samples < 40 * len(TONE)
 
 
 def test_a_stream_that_breaks_off_is_read_as_far_as_it_goes(tmp_path):
-    (tmp_path / "a.flac").write_bytes(unfinished("FLAC")[:-5000])
+    (tmp_path / "a.flac").write_bytes(without_sizes("FLAC")[:-5000])
     sound, _ = audio_io.load_audio(tmp_path / "a.flac")
     assert 4 * len(TONE) < len(sound) < 9 * len(TONE)
     np.testing.assert_allclose(sound, np.tile(TONE, 9)[: len(sound)], atol=2.0**-15)
@@ -918,6 +963,15 @@ def test_a_wav_that_is_empty_and_has_a_chunk_behind_stays_empty(tmp_path):
     (tmp_path / "a.wav").write_bytes(encoded(TONE[:0]) + chunk(b"note", b"nothing was recorded"))
     with pytest.raises(UserError, match="No samples"):
         audio_io.load_audio(tmp_path / "a.wav")
+
+
+def test_a_million_empty_chunks_take_no_time(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_bytes(riff()[:36] + bytes(8 * 10**6))
+    with contextlib.suppress(UserError):
+        audio_files.Recording(path)
+    with path.open("rb") as file:
+        assert sum(1 for _ in wav_chunks.walk(file)) == wav_chunks.MOST_CHUNKS
 
 
 # Kind: a header that is believed, and costs memory or time out of all proportion to the file.

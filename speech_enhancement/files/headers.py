@@ -1,37 +1,29 @@
 """The one door through which recordings come in: a file is opened, and its header is checked.
 
-Recorders that die, and programs that write to pipes, leave headers without sizes although all of
-the sound is there. It is read to the end of the file, and `SoundFile.note` says so.
-
-Reference: RIFF and RF64 (EBU Tech 3306), Apple's Core Audio Format, Sun's .au, FLAC's STREAMINFO.
+What is unfinished, see `unfinished`, is read to the end of the file, and `SoundFile.note` says so.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
-import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import soundfile
 
 from speech_enhancement.config import MAX_RATE
 from speech_enhancement.errors import UserError
+from speech_enhancement.files.unfinished import NO_FAULT, UNFINISHED, PatchedFile, find_fault
 
 MIN_RATE = 1000
 MAX_CHANNELS = 64
 # A frame of silence in FLAC holds 65,535 samples in 11 bytes; no format has fewer bytes a sample.
 MOST_SAMPLES_PER_BYTE = 2**13
-LARGEST_32 = 2**32 - 1
 SOME_FRAMES = 4096  # what is lost at the end of a stream that breaks off
-UNFINISHED = "its header is unfinished; it was read to the end of the file"
-
-Patches = dict[int, bytes]
 
 
 class SoundFile(soundfile.SoundFile):
@@ -51,14 +43,14 @@ class SoundFile(soundfile.SoundFile):
 
     # What `close` reads, even of a file that Ctrl-C kept from being opened.
     _is_open = _is_endless = False
-    _patched: _Patched | None = None
+    _patched: PatchedFile | None = None
 
     def __init__(self, path: Path, **arguments: Any) -> None:
         path = Path(path)
-        patches = {} if arguments else _patches(path)
-        if patches:
-            self._patched = _Patched(path, patches)
-        self.note = UNFINISHED if patches else ""
+        fault = NO_FAULT if arguments else find_fault(path)
+        if fault.patches:
+            self._patched = PatchedFile(path, fault.patches)
+        self.note = fault.note
         source = self._patched or native_name(path)
         try:
             super().__init__(source, "r", **arguments)
@@ -159,98 +151,3 @@ def native_name(path: Path) -> bytes | str:
     except UnicodeEncodeError:
         return os.fsencode(path)
     return str(path)
-
-
-class _Patched(io.RawIOBase):
-    """A file, some bytes of which read as others."""
-
-    def __init__(self, path: Path, patches: Patches) -> None:
-        self._file = path.open("rb")
-        self._patches = patches
-
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer; gives how much of it."""
-        begin = self._file.tell()
-        view = memoryview(buffer).cast("B")
-        count = self._file.readinto(view)
-        for place, data in self._patches.items():
-            for offset, byte in enumerate(data, place - begin):
-                if 0 <= offset < count:
-                    view[offset] = byte
-        return count
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """The place."""
-        return self._file.tell()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        super().close()
-
-
-def _patches(path: Path) -> Patches:
-    """What the header of an unfinished file would say; empty if it is finished or of other kind."""
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        beginning = file.read(16)
-        if beginning[:4] in (b"RIFF", b"RF64") and beginning[8:12] == b"WAVE":
-            file.seek(12)
-            return _wav_patches(file, end, beginning[:4] == b"RF64")
-        if beginning[:4] == b"caff":
-            file.seek(8)
-            return _caf_patches(file, end)
-        if beginning[:4] == b".snd" and beginning[8:12] == bytes(4):
-            return {8: struct.pack(">I", LARGEST_32)}
-    return {}
-
-
-def _wav_patches(file: BinaryIO, end: int, is_large: bool) -> Patches:
-    """The sizes of a RIFF or RF64 file whose data have none, but are there."""
-    sizes = 0
-    is_unfinished = False
-    while len(header := file.read(8)) == 8:
-        name, size = struct.unpack("<4sI", header)
-        begin = file.tell()
-        if name == b"ds64" and is_large:
-            sizes = begin
-            is_unfinished = struct.unpack("<Q", file.read(24)[8:16].ljust(8))[0] in (0, 2**64 - 1)
-        if name == b"data":
-            left = end - begin
-            if is_large and sizes and is_unfinished:
-                return {sizes: struct.pack("<QQQ", end - 8, left, 0)}
-            if not is_large and not size and left and not _is_chunk(file, left):
-                return {begin - 4: struct.pack("<I", min(left, LARGEST_32))}
-            return {}
-        file.seek(begin + size + size % 2)
-    return {}
-
-
-def _is_chunk(file: BinaryIO, left: int) -> bool:
-    """Whether chunks follow that end where the file ends, and no sound."""
-    while left >= 8:
-        name, size = struct.unpack("<4sI", file.read(8))
-        left -= 8 + size + size % 2
-        if not name.isascii() or left < 0:
-            return False
-        file.seek(size + size % 2, os.SEEK_CUR)
-    return left == 0
-
-
-def _caf_patches(file: BinaryIO, end: int) -> Patches:
-    """The size of a CAF file's data, if it is unknown."""
-    while len(header := file.read(12)) == 12:
-        name, size = struct.unpack(">4sq", header)
-        begin = file.tell()
-        if name == b"data":
-            is_unfinished = size in (0, -1) and end > begin
-            return {begin - 8: struct.pack(">q", end - begin)} if is_unfinished else {}
-        if size < 0:
-            return {}
-        file.seek(begin + size)
-    return {}

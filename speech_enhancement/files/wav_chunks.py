@@ -18,6 +18,7 @@ BROADCAST = b"bext"
 WHOLE_FILE_ONLY = (b"iXML", b"cue ", b"smpl", b"adtl")
 TIME_REFERENCE = 338  # bytes into `bext`: samples since midnight, 64 bits
 LARGEST_CHUNK = 2**24
+MOST_CHUNKS = 10_000  # a file of empty ones would take an hour
 
 
 def read_chunks(path: Path) -> Chunks:
@@ -30,10 +31,8 @@ def read_chunks(path: Path) -> Chunks:
 
 
 def _wanted(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Walk the chunks; a list of labels is named after its kind."""
-    while len(header := file.read(8)) == 8:
-        name, size = struct.unpack("<4sI", header)
-        begin = file.tell()
+    """The chunks of a file to carry over; a list of labels is named after its kind."""
+    for name, begin, size in walk(file):
         if name == b"LIST":
             name = file.read(4)
             file.seek(begin)
@@ -41,7 +40,24 @@ def _wanted(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
             data = file.read(size)
             if len(data) == size:
                 yield name, data
-        file.seek(begin + size + size % 2)
+
+
+def walk(file: BinaryIO, place: int = 12, order: str = "<") -> Iterator[tuple[bytes, int, int]]:
+    """Names, places and sizes of the chunks of a RIFF or IFF file, which stands at the place then.
+
+    Args:
+        file: the file.
+        place: where the first chunk begins, bytes.
+        order: of the bytes of sizes, as in `struct`.
+    """
+    for _ in range(MOST_CHUNKS):
+        file.seek(place)
+        header = file.read(8)
+        if len(header) < 8:
+            return
+        name, size = struct.unpack(f"{order}4sI", header)
+        yield name, place + 8, size
+        place += 8 + size + size % 2
 
 
 def cut(chunks: Chunks, begin: int, is_whole: bool) -> Chunks:
