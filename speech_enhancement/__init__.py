@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from speech_enhancement.config import AudioConfig
     from speech_enhancement.corpora.preparation import Preparation
     from speech_enhancement.datasets.creation import WindowSettings, create_data
+    from speech_enhancement.export.exporting import export_networks
     from speech_enhancement.inference.enhancer import Enhancer, StreamingEnhancer
     from speech_enhancement.mixing.recipe import MixingConfig
+    from speech_enhancement.scoring.evaluation import PairFolders, evaluate
     from speech_enhancement.training.data import MixedData, StoredData
     from speech_enhancement.training.design import Design
     from speech_enhancement.training.fit import Learning, train
@@ -29,6 +31,7 @@ __all__ = [
     "Learning",
     "MixedData",
     "MixingConfig",
+    "PairFolders",
     "Preparation",
     "Run",
     "Searching",
@@ -38,6 +41,8 @@ __all__ = [
     "UserError",
     "WindowSettings",
     "create_data",
+    "evaluate",
+    "export_networks",
     "train",
     "tune",
 ]
@@ -50,6 +55,7 @@ _MODULES = {
     "Learning": "training.fit",
     "MixedData": "training.data",
     "MixingConfig": "mixing.recipe",
+    "PairFolders": "scoring.evaluation",
     "Preparation": "corpora.preparation",
     "Run": "training.run_names",
     "Searching": "training.tuning",
@@ -57,6 +63,8 @@ _MODULES = {
     "StreamingEnhancer": "inference.enhancer",
     "WindowSettings": "datasets.creation",
     "create_data": "datasets.creation",
+    "evaluate": "scoring.evaluation",
+    "export_networks": "export.exporting",
     "train": "training.fit",
     "tune": "training.tuning",
 }

@@ -1,4 +1,4 @@
-"""Every mode, model, loss, metric and system by name; the code behind a name is imported on use."""
+"""Modes, models, losses, metrics, baselines and peers by name, each imported when it is used."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ METRICS = {
     "spectrogram_similarity": ".scoring.metrics:spectrogram_similarity",
 }
 
-SYSTEMS = {
+BASELINES = {
     "spectral_subtraction": ".scoring.baselines:SpectralSubtraction",
     "wiener": ".scoring.baselines:Wiener",
 }

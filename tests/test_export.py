@@ -16,9 +16,8 @@ import pytest
 
 from speech_enhancement import registry
 from speech_enhancement.cli import main
-from speech_enhancement.cli.modes import export as mode
 from speech_enhancement.config import AudioConfig
-from speech_enhancement.export import check, report
+from speech_enhancement.export import check, exporting, report
 from speech_enhancement.export import formats as exporters
 from speech_enhancement.export.check import RealSound, difference
 from speech_enhancement.export.report import ExportRow
@@ -60,7 +59,7 @@ def one_recording(tmp_path_factory, demo_data):
     folder = tmp_path_factory.mktemp("recordings")
     shutil.copy(demo_data / "noisy" / "alarm.wav", folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mode, "RECORDINGS", folder)
+        patch.setattr(exporting, "RECORDINGS", folder)
         patch.setattr(check, "REPEATS", 1)
         patch.setattr(exporters.Int8, "least_si_sdr_db", INT8_DB)
         yield

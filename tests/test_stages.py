@@ -17,16 +17,21 @@ from speech_enhancement import (
     Learning,
     MixedData,
     MixingConfig,
+    PairFolders,
     Preparation,
     Run,
     Searching,
     StoredData,
+    UsageError,
     UserError,
     WindowSettings,
     create_data,
+    evaluate,
+    export_networks,
     train,
     tune,
 )
+from speech_enhancement.files import audio_io
 
 # Keras Tuner's own.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")
@@ -129,3 +134,30 @@ def test_tune_gives_what_train_takes(windows, tmp_path, monkeypatch):
     hyper_model = design.make(AudioConfig(**GEOMETRY))
     chosen = design.choose_hyperparameters(hyper_model).values
     assert chosen == {name: value for name, value in tuned.values.items() if name in chosen}
+
+
+def test_evaluate_gives_scores_beside_those_of_the_noisy_input(trained, demo_data, tmp_path):
+    evaluated = evaluate(
+        PairFolders(demo_data / "clean", demo_data / "noisy", limit=1),
+        [trained.stem],
+        ["wiener"],
+        metrics=["si_sdr"],
+        rate=RATE,
+        report_dir=tmp_path / "report",
+        worst=0,
+        measure_cost=False,
+    )
+    assert [row["system"] for row in evaluated.rows] == ["noisy", "mine", "wiener"]
+    assert list(evaluated.summary["scores"]) == ["noisy", "mine", "wiener"]
+    assert (evaluated.folder / "report.md").is_file()
+
+
+def test_export_networks_keeps_what_sounds_the_same(trained, speech, tmp_path):
+    audio_io.save_audio(tmp_path / "recordings" / "short.wav", speech(RATE, 0.5), RATE)
+    rows = export_networks(
+        [trained.stem], ["onnx"], tmp_path / "exported", recordings=tmp_path / "recordings"
+    )
+    assert [(row.format, row.reason) for row in rows] == [("keras", ""), ("onnx", "")]
+    assert (tmp_path / "exported" / "mine.onnx").is_file()
+    with pytest.raises(UsageError, match="`formats` must name some of"):
+        export_networks([trained.stem], [])

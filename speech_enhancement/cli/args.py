@@ -837,7 +837,7 @@ EVALUATION = Group(
             "networks are scored in addition only if --models is given",
             count="+",
         ),
-        Option("systems", names(registry.SYSTEMS), [], "baselines to score", count="+"),
+        Option("systems", names(registry.BASELINES), [], "baselines to score", count="+"),
         Option(
             "peers", names(registry.PEERS), [], "denoisers of other packages to score", count="+"
         ),

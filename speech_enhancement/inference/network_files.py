@@ -8,11 +8,54 @@ left in it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from speech_enhancement import places
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import atomic
+
+KERAS, ONNX, CARD = ".keras", ".onnx", ".json"
+SUFFIXES = (KERAS, ONNX, CARD)
+ALL = "all"
+
+
+def file_of(stem: Path, suffix: str) -> Path:
+    """The path of a file of a network, whose name may have dots.
+
+    Args:
+        stem: path of the network's files without suffix.
+        suffix: one of `SUFFIXES`.
+    """
+    return stem.with_name(f"{stem.name}{suffix}")
+
+
+def stem_of(path: Path) -> Path:
+    """The path of a network without suffix, whichever of its files is named."""
+    return path.with_suffix("") if path.suffix in SUFFIXES else path
+
+
+def names_in(folder: Path, suffix: str = ONNX) -> list[str]:
+    """Names of the networks in a folder that have a certain file, sorted."""
+    return sorted(path.stem for path in places.folder_of_networks(folder).glob(f"*{suffix}"))
+
+
+def stems_of(folder: Path, names: Sequence[str], suffix: str = ONNX) -> list[Path]:
+    """Paths of networks without suffix.
+
+    Args:
+        folder: folder of networks.
+        names: of the networks; `["all"]` for all that have a certain file.
+        suffix: of that file.
+
+    Raises:
+        UserError: all are asked for, and there are none.
+    """
+    if list(names) == [ALL]:
+        names = names_in(folder, suffix)
+        if not names:
+            raise UserError(f"There are no networks in {places.folder_of_networks(folder)}")
+    return [places.network_stem(folder, name) for name in names]
 
 
 @contextlib.contextmanager

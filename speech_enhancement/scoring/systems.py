@@ -43,7 +43,7 @@ class System:
             return Enhancer.load(self.source, threads=threads)
         if self.kind == "peer":
             return registry.resolve(registry.PEERS, "peers", self.source)()
-        return registry.resolve(registry.SYSTEMS, "systems", self.source)()
+        return registry.resolve(registry.BASELINES, "systems", self.source)()
 
 
 NOISY = System("noisy", "noisy")
