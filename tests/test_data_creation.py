@@ -292,13 +292,13 @@ def test_data_sets_that_share_a_folder_of_waveforms_do_not_mix(corpus, tmp_path,
 def test_files_are_not_reserved_by_appending(tmp_path, monkeypatch):
     """Some network file systems reserve nothing in files that are open for appending."""
     flags = []
-    reserve = store.reserve
+    reserve = store.descriptors.reserve
 
     def noted(file, size):
         flags.append(fcntl.fcntl(file, fcntl.F_GETFL))
         reserve(file, size)
 
-    monkeypatch.setattr(store, "reserve", noted)
+    monkeypatch.setattr(store.descriptors, "reserve", noted)
     array = store.ArrayFile(tmp_path / "a.npy", "float32", (3, 4))
     array.allocate()
     array.publish()

@@ -57,15 +57,17 @@ def answering_stops() -> Iterator[None]:
     def answer(number: int, frame: types.FrameType | None) -> None:
         nonlocal waiting
         is_new = number in STOPS
-        if _is_importing(frame) and not (waiting and is_new):
+        if has_timer and _is_importing(frame) and not (waiting and is_new):
             waiting = True
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
             return
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        if has_timer:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
         waiting = False
         raise KeyboardInterrupt
 
-    for number in (*STOPS, signal.SIGALRM):
+    has_timer = hasattr(signal, "setitimer")
+    for number in (*STOPS, signal.SIGALRM) if has_timer else STOPS:
         signal.signal(number, answer)
     try:
         yield

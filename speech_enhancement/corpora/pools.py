@@ -1,7 +1,7 @@
 """Source recordings of voices and noises: found, decoded once into a pool, split, and read.
 
 A pool is one flat file of 16-bit samples at one rate, each recording scaled to its own peak, with
-a JSON index beside it. Windows are read from it with `os.pread`, so that many processes share the
+a JSON index beside it. Windows are read from it at their places, so that many processes share the
 system's page cache and none of them holds the audio in memory.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -27,7 +26,7 @@ from tqdm import tqdm
 
 from speech_enhancement.config import MAX_RATE
 from speech_enhancement.errors import UsageError, UserError, printable
-from speech_enhancement.files import atomic, audio_files, audio_io, json_files
+from speech_enhancement.files import atomic, audio_files, audio_io, descriptors, json_files
 from speech_enhancement.files import workers as worker_pool
 from speech_enhancement.files.json_files import items, number, record, row, text, whole
 from speech_enhancement.signal import dsp
@@ -255,7 +254,7 @@ class AudioPool:
         digest = _digest(files_with_groups, sample_rate)
         index_path = Path(cache_dir) / f"pool_{digest}.json"
         with atomic.opened_folder(index_path.parent) as folder:
-            fcntl.flock(folder, fcntl.LOCK_EX)  # until no other process builds a pool there
+            descriptors.lock(folder, wait=True)  # until no other process builds a pool there
             if not _is_whole(index_path):
                 _build(files_with_groups, sample_rate, digest, index_path, progress, workers)
         return cls(index_path)
@@ -293,8 +292,8 @@ class AudioPool:
     def _pread(self, offset: int, length: int) -> np.ndarray:
         """Samples of the pool file, int16."""
         if self._file is None:
-            self._file = os.open(_samples_path(self.index_path), os.O_RDONLY)
-        raw = os.pread(self._file, length * BYTES_PER_SAMPLE, offset * BYTES_PER_SAMPLE)
+            self._file = os.open(_samples_path(self.index_path), os.O_RDONLY | descriptors.BINARY)
+        raw = descriptors.read_at(self._file, length * BYTES_PER_SAMPLE, offset * BYTES_PER_SAMPLE)
         if len(raw) != length * BYTES_PER_SAMPLE:
             raise UserError(f"{_samples_path(self.index_path)} is cut short; delete it")
         return np.frombuffer(raw, "<i2")

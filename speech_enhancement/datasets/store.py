@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import io
 import json
 import math
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from speech_enhancement.errors import UserError
-from speech_enhancement.files import json_files
+from speech_enhancement.files import descriptors, json_files
 from speech_enhancement.files.atomic import opened_folder, replacing
 
 MANIFEST = "manifest.json"
@@ -32,22 +31,6 @@ JOURNAL = "manifest.json.unfinished"
 PARTIAL = ".partial"
 CONFIGURED = json_files.record({"configuration": json_files.anything})
 BLOCK = 512  # bytes, the unit of st_blocks whatever the disk
-
-
-def reserve(file: int, size: int) -> None:
-    """Make an open file `size` bytes long, and sure of them where the system can promise that."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, size)
-    else:
-        os.truncate(file, size)
-
-
-def write_at(file: int, offset: int, data: bytes | memoryview) -> None:
-    """Write bytes at a place of an open file, however many calls that takes."""
-    view = memoryview(data)
-    while len(view):
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,27 +82,27 @@ class ArrayFile:
     def missing_bytes(self) -> int:
         """What it will still take of the disk."""
         present = next((p for p in (self.partial, self.path) if p.is_file()), None)
-        return self.size - (present.stat().st_blocks * BLOCK if present else 0)
+        return self.size - (_bytes_on_disk(present) if present else 0)
 
     def allocate(self) -> None:
         """Reserve its space on the disk; what is there already stays."""
         if self.is_complete():
             return
-        descriptor = os.open(self.partial, os.O_WRONLY | os.O_CREAT, 0o666)
+        descriptor = os.open(self.partial, os.O_WRONLY | os.O_CREAT | descriptors.BINARY, 0o666)
         try:
-            reserve(descriptor, self.size)
-            write_at(descriptor, 0, self.header)
+            descriptors.reserve(descriptor, self.size)
+            descriptors.write_at(descriptor, 0, self.header)
         finally:
             os.close(descriptor)
 
     def open(self) -> int:
         """A descriptor to write its rows with."""
-        return os.open(self.partial, os.O_WRONLY)
+        return os.open(self.partial, os.O_WRONLY | descriptors.BINARY)
 
     def write(self, file: int, first: int, rows: np.ndarray) -> None:
         """Write rows from the window `first` on, to the descriptor `file`."""
         rows = np.ascontiguousarray(rows, dtype=self.dtype)
-        write_at(file, len(self.header) + first * self.row_size, rows.data.cast("B"))
+        descriptors.write_at(file, len(self.header) + first * self.row_size, rows.data.cast("B"))
 
     def publish(self) -> None:
         """Give it its name."""
@@ -306,10 +289,16 @@ class WindowStore:
                 path.unlink()
 
 
+def _bytes_on_disk(path: Path) -> int:
+    """What a file takes of the disk, or its length where the system does not say."""
+    facts = path.stat()
+    return facts.st_blocks * BLOCK if hasattr(facts, "st_blocks") else facts.st_size
+
+
 def _lock(descriptor: int, folder: Path) -> None:
     """Keep other processes out until a file of a folder is closed."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptors.lock(descriptor)
     except OSError as error:
         raise UserError(f"Another process is writing a data set in {folder}") from error
 

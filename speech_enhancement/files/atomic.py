@@ -8,7 +8,6 @@ been touched for a while. A process number would not tell, as containers share t
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import secrets
@@ -20,9 +19,7 @@ from pathlib import Path
 import soundfile
 
 from speech_enhancement.errors import UserError
-
-if os.name == "posix":
-    import fcntl
+from speech_enhancement.files import descriptors
 
 PARTIAL = ".partial-"
 TEMPORARY = re.compile(re.escape(PARTIAL) + r"[0-9a-f]{16}(\..*)?")
@@ -30,7 +27,6 @@ TEMPORARY = re.compile(re.escape(PARTIAL) + r"[0-9a-f]{16}(\..*)?")
 UNTOUCHED_S = 2.0
 # Where there are no locks, time alone has to tell.
 UNTOUCHED_WITHOUT_LOCKS_S = 86400.0
-NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
 
 _swept: set[Path] = set()
 
@@ -104,7 +100,7 @@ def flush(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in NO_LOCKS:  # of a file system without this, too
+        if error.errno not in descriptors.UNSUPPORTED:
             raise
     finally:
         os.close(descriptor)
@@ -161,9 +157,10 @@ def _remove_if_left(path: Path, untouched_s: float) -> None:
         OSError: it is gone, or cannot be removed.
     """
     untouched = time.time() - path.stat().st_mtime
-    descriptor = os.open(path, os.O_RDONLY) if os.name == "posix" else None
+    descriptor = os.open(path, os.O_RDONLY) if descriptors.CAN_LOCK else None
     try:
-        if untouched > (untouched_s if _lock(descriptor) else UNTOUCHED_WITHOUT_LOCKS_S):
+        is_locked = descriptor is not None and descriptors.lock(descriptor)
+        if untouched > (untouched_s if is_locked else UNTOUCHED_WITHOUT_LOCKS_S):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -178,7 +175,7 @@ def _remove_if_left(path: Path, untouched_s: float) -> None:
 @contextlib.contextmanager
 def _locked(path: Path, make: Callable[[], None]) -> Iterator[None]:
     """Make a file or a folder, and say that it is being written."""
-    if os.name != "posix":  # an open file could not be renamed there
+    if not descriptors.CAN_LOCK:  # an open file could not be renamed there
         make()
         yield
         return
@@ -198,24 +195,7 @@ def _made_and_locked(path: Path, make: Callable[[], None]) -> int:
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDONLY)
             with contextlib.suppress(BlockingIOError):
-                _lock(descriptor)
+                descriptors.lock(descriptor)
                 if path.exists():
                     return descriptor
             os.close(descriptor)
-
-
-def _lock(descriptor: int | None) -> bool:
-    """Lock what is open; whether there are locks.
-
-    Raises:
-        BlockingIOError: another process has it.
-    """
-    if descriptor is None:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in NO_LOCKS:
-            return False
-        raise
-    return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import hashlib
 import http.client
 import os
@@ -26,6 +25,7 @@ from typing import BinaryIO
 from tqdm import tqdm
 
 from speech_enhancement.errors import UserError
+from speech_enhancement.files import descriptors
 
 BLOCK_BYTES = 2**18
 SERVER_IS_BUSY = (408, 425, 429, 500, 502, 503, 504)
@@ -34,6 +34,8 @@ LARGEST_FILE = 2**34
 # The answer to a file that is complete already.
 NOTHING_LEFT = 416
 PARTIAL_CONTENT = 206
+# Flags of `os.open` that refuse links and do not wait for pipes, on systems that have them.
+ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class TransferError(Exception):
@@ -81,6 +83,9 @@ def fetch(
         with open(part, "ab", opener=_open_itself) as file:
             _lock(file, path)
             _transfer_from_any(urls, file, path.name, checksums, patience or Patience())
+            if descriptors.CAN_LOCK:
+                part.replace(path)
+        if not descriptors.CAN_LOCK:  # there, an open file cannot be renamed
             part.replace(path)
     except OSError as error:
         raise UserError(f"Cannot write {part}: {error.strerror or error}") from error
@@ -92,7 +97,7 @@ def _open_itself(path: str, flags: int) -> int:
     Raises:
         OSError: it is one of these.
     """
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    descriptor = os.open(path, flags | ITSELF, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EEXIST, "It is not a file", path)
@@ -115,7 +120,7 @@ def _digest(path: Path, method: str) -> str:
 def _lock(file: BinaryIO, path: Path) -> None:
     """Keep other processes from writing to the same file."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        descriptors.lock(file.fileno())
     except BlockingIOError as error:
         raise UserError(f"Another process is downloading {path}") from error
 

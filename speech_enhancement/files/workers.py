@@ -51,6 +51,9 @@ class Processes(ProcessPoolExecutor):
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
     """Keep Ctrl-C from this thread, and for good from processes that are started meanwhile."""
+    if not hasattr(signal, "pthread_sigmask"):  # there, `_start` alone keeps it from them
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

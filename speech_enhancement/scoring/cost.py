@@ -81,7 +81,7 @@ def _network_size(system: System) -> dict[str, Any]:
     return {"parameters": card.parameters, "macs_per_s": macs_per_s(stem, card)}
 
 
-def figures_of(system: System, rate: int, started: float) -> dict[str, float]:
+def figures_of(system: System, rate: int, started: float) -> dict[str, float | None]:
     """Start-up, real-time factor and memory of this process.
 
     Args:
@@ -114,14 +114,17 @@ def _seconds(enhancer: Any, sound: np.ndarray, rate: int) -> float:
     return time.process_time() - before
 
 
-def peak_memory_mb() -> float:
-    """Highest memory that this process had in RAM, MB."""
+def peak_memory_mb() -> float | None:
+    """Highest memory that this process had in RAM, MB; None where the system does not say."""
     with contextlib.suppress(OSError):
         # `getrusage` would also count the process that started this one
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
-    import resource
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return None
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import os
 import shutil
 import socket
@@ -22,7 +21,7 @@ from typing import Any, NoReturn
 
 from speech_enhancement import places
 from speech_enhancement.errors import UserError
-from speech_enhancement.files import atomic
+from speech_enhancement.files import atomic, descriptors
 from speech_enhancement.web import page as web_page
 from speech_enhancement.web import quota as web_quota
 from speech_enhancement.web.denoiser import WebDenoiser
@@ -99,19 +98,22 @@ def serving(denoiser: WebDenoiser, name: str, listening: Listening) -> Iterator[
 def locked(folder: Path) -> Iterator[None]:
     """Mark a folder as that of a server that runs."""
     with atomic.opened_folder(folder) as descriptor:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        descriptors.lock(descriptor, wait=True)
         yield
 
 
 def remove_remains() -> None:
     """Delete the folders of servers of this user that were killed, with their visitors' sound."""
+    if not descriptors.CAN_LOCK:  # where nothing tells them from those of servers that run
+        return
+    own = os.getuid()
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         with contextlib.suppress(OSError, UserError):
-            if folder.lstat().st_uid != os.getuid() or not stat.S_ISDIR(folder.lstat().st_mode):
+            if folder.lstat().st_uid != own or not stat.S_ISDIR(folder.lstat().st_mode):
                 continue
             with atomic.opened_folder(folder) as descriptor:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder)
+                if descriptors.lock(descriptor):
+                    shutil.rmtree(folder)
 
 
 def _listen(host: str, port: int) -> socket.socket:

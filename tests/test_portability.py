@@ -1,0 +1,84 @@
+"""Without what only POSIX systems have, the package can be imported, mixes data and trains."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import soundfile
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+# What Windows lacks, as far as this package could use it.
+MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "posix_ipc")
+NAMES = {
+    "os": "pread pwrite posix_fallocate getuid sched_getaffinity O_NOFOLLOW O_NONBLOCK",
+    "signal": "pthread_sigmask setitimer SIGALRM SIGKILL SIGHUP SIGCHLD",
+}
+WITHOUT_POSIX = f"""
+import importlib, sys, warnings
+sys.modules.update(dict.fromkeys({MODULES}))
+for module, names in {NAMES}.items():
+    module = importlib.import_module(module)
+    for name in names.split():
+        if hasattr(module, name):
+            delattr(module, name)
+warnings.filterwarnings("ignore", "only soft file lock")
+"""
+IMPORT_ALL = """
+import pkgutil, speech_enhancement
+for module in pkgutil.walk_packages(speech_enhancement.__path__, "speech_enhancement."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print(len(sys.modules))
+"""
+RUN = """
+if __name__ == "__main__":
+    from speech_enhancement.__main__ import run
+    run()
+"""
+
+
+def run(program, *arguments):
+    """Run a program in the repository; a file, so that its worker processes lack the same."""
+    command = [sys.executable, program, *map(str, arguments)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def program(tmp_path, text):
+    path = tmp_path / "program.py"
+    path.write_text(f"{WITHOUT_POSIX}\nsys.path.insert(0, {str(REPOSITORY)!r})\n{text}")
+    return path
+
+
+def test_every_module_can_be_imported(tmp_path):
+    assert int(run(program(tmp_path, IMPORT_ALL))) > 100
+
+
+def test_a_network_is_trained_and_denoises(tmp_path):
+    command = program(tmp_path, RUN)
+    windows = ("--path_save_spectrogram", tmp_path / "spectrogram")
+    demo = REPOSITORY / "demo_data"
+    run(
+        command,
+        *(
+            "--mode",
+            "data_creation",
+            "--voice_dir",
+            demo / "voices",
+            "--noise_dir",
+            demo / "noises",
+        ),
+        *("--nb_samples", 20, *windows, "--path_save_time_serie", tmp_path / "time_serie"),
+        *("--path_save_sound", tmp_path / "sound", "--cache_dir", tmp_path / "cache"),
+    )
+    weights = ("--weights_folder", tmp_path / "weights", "--name_model", "mine")
+    run(
+        command,
+        *("--mode", "training", "--model", "dncnn", "--hyperparameter", "filters=16", "depth=3"),
+        *("--epochs", 1, *windows, *weights, "--run_dir", tmp_path / "runs"),
+    )
+    result = tmp_path / "alarm.wav"
+    recording = demo / "noisy" / "alarm.wav"
+    run(command, recording, *weights, "--audio_output_prediction", result)
+    assert soundfile.info(result).frames == soundfile.info(recording).frames
