@@ -22,6 +22,7 @@ above the network's has gains of its own, see `upper_band`.
 
 from __future__ import annotations
 
+import numbers
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.inference.upper_band import UpperBand
 from speech_enhancement.signal import levels
 
+SIGNED = (np.int8, np.int16, np.int32)
 BLOCK_S = 10
 PIECE = 16000  # samples of a network's answer that are brought to the recording's rate at once
 
@@ -88,13 +90,13 @@ class Enhancer:
         return cls(runtimes.load_network(stem, card, runtime, threads), card, limits)
 
     def enhance(
-        self, samples: np.ndarray, rate: int, channel_axis: int | None = None
+        self, samples: np.ndarray, rate: float, channel_axis: int | None = None
     ) -> np.ndarray:
         """Remove the noise of a whole recording.
 
         Args:
             samples: (samples,), or two axes of which `channel_axis` is the channels'; floats in
-                -1..1 or integers of full scale.
+                -1..1, or uint8, int8, int16 or int32 of full scale.
             rate: samples per second, Hz.
             channel_axis: 0 or -1; required with two axes, since shapes do not tell.
 
@@ -105,8 +107,8 @@ class Enhancer:
             UsageError: the shape, type or rate is not one of these.
             UserError: there are NaN or infinite samples.
         """
-        sound = channels_first(samples, channel_axis)
-        meter = levels.LevelMeter(check_rate(rate), len(sound))
+        rate, sound = check_rate(rate), channels_first(samples, channel_axis)
+        meter = levels.LevelMeter(rate, check_channels(len(sound)))
         meter.feed(sound)
         stream = self.stream(rate, len(sound), 0, meter.active_rms(), live=False)
         parts = [
@@ -118,7 +120,7 @@ class Enhancer:
 
     def stream(
         self,
-        rate: int,
+        rate: float,
         channels: int = 1,
         channel_axis: int | None = None,
         active_rms: np.ndarray | None = None,
@@ -155,14 +157,14 @@ class StreamingEnhancer:
     def __init__(
         self,
         enhancer: Enhancer,
-        rate: int,
+        rate: float,
         channels: int = 1,
         channel_axis: int | None = None,
         active_rms: np.ndarray | None = None,
         live: bool = True,
     ) -> None:
-        own_rate = enhancer.card.audio.sample_rate
-        self._other_rate = check_rate(rate) != own_rate
+        rate, own_rate = check_rate(rate), enhancer.card.audio.sample_rate
+        self._other_rate = rate != own_rate
         self._channels, self._channel_axis = check_channels(channels), channel_axis
         self._gains = np.ones((channels, 1), np.float32)
         if active_rms is not None:
@@ -277,14 +279,16 @@ def checked_limits(strength: float, max_attenuation_db: float | None) -> GainLim
     return GainLimits(strength, max_attenuation_db)
 
 
-def check_rate(rate: int) -> int:
-    """The rate itself, if it is one that can be denoised.
+def check_rate(rate: float) -> int:
+    """The rate itself, if it is one that can be denoised; 16000.0 is, too.
 
     Raises:
         UsageError: it is not.
     """
-    if not isinstance(rate, int | np.integer) or not MIN_RATE <= rate <= MAX_RATE:
-        raise UsageError(f"`rate` must be {MIN_RATE}..{MAX_RATE} Hz. Received: {rate}")
+    if not isinstance(rate, numbers.Real) or not MIN_RATE <= rate <= MAX_RATE or rate % 1:
+        raise UsageError(
+            f"`rate` must be {MIN_RATE}..{MAX_RATE} Hz, a whole number. Received: {rate}"
+        )
     return int(rate)
 
 
@@ -305,7 +309,7 @@ def channels_first(samples: np.ndarray, channel_axis: int | None) -> np.ndarray:
     Raises:
         UsageError: the shape or type is not one of those that `Enhancer.enhance` takes.
     """
-    samples = to_float32(np.asarray(samples))
+    samples = to_float32(_array(samples))
     if samples.ndim == 1 and channel_axis is None:
         return samples[np.newaxis]
     if samples.ndim != 2 or channel_axis not in (0, 1, -1):
@@ -325,17 +329,33 @@ def _like_input(sound: np.ndarray, channel_axis: int | None) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(sound, 0, channel_axis))
 
 
+def _array(samples: Any) -> np.ndarray:
+    """Samples as an array.
+
+    Raises:
+        UsageError: they are none, such as lists of different lengths.
+    """
+    try:
+        return np.asarray(samples)
+    except ValueError as error:
+        raise UsageError(f"`samples` must be an array of numbers. Received: {error}") from error
+
+
 def to_float32(samples: np.ndarray) -> np.ndarray:
     """Floats as they are, integers divided by their full scale.
 
     Raises:
-        UsageError: the samples are neither.
+        UsageError: the samples are neither, or are integers of a type that no recording has, whose
+            full scale is anybody's guess.
     """
     if np.issubdtype(samples.dtype, np.floating):
         with np.errstate(over="ignore"):
             return samples.astype(np.float32, copy=False)
     if samples.dtype == np.uint8:
         return (samples.astype(np.float32) - 128.0) / 128.0
-    if np.issubdtype(samples.dtype, np.signedinteger):
+    if samples.dtype.type in SIGNED:
         return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
-    raise UsageError(f"`samples` must be floats or integers. Received: {samples.dtype}")
+    raise UsageError(
+        "`samples` must be floats in -1..1, or uint8, int8, int16 or int32 of full scale. "
+        f"Received: {samples.dtype}"
+    )
