@@ -142,10 +142,12 @@ def test_a_damaged_index_of_a_pool(tmp_path, refused):
 
 
 def test_lines_that_are_damaged_are_passed_over(tmp_path):
-    good = {"key": "k", "file": "f", "system": "s", "error": "e"}
+    good = {"key": "k", "file": "f", "system": "s", "scores": {}, "unscored": {}}
+    good |= {"snr_db": None, "class": None}
     lines = [*DAMAGED, b'{"key": "k"}', b'{"key": [], "file": "f"}', json.dumps(good).encode()]
     (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines))
-    assert list(scorer._read_rows(tmp_path / "rows.jsonl")) == [good]
+    store = scorer.ScoreStore(tmp_path / "rows.jsonl")
+    assert store.get("k") == good
 
 
 def test_a_record_that_lacks_what_the_table_shows_is_none(tmp_path):

@@ -291,6 +291,11 @@ def test_a_pack_gives_the_recordings_back(folder, tmp_path):
     assert packs.as_folder(folder, tmp_path / "cache") == folder
 
 
+def test_a_pack_needs_a_folder_and_a_name(capsys):
+    assert packs.main(["voices"]) == 2
+    assert capsys.readouterr().err.startswith("usage: python -m speech_enhancement.corpora.packs ")
+
+
 def test_a_file_that_is_no_pack_is_refused(tmp_path):
     path = tmp_path / "data.zip"
     path.write_text("not a pack")

@@ -8,17 +8,19 @@ A pack is a zip archive that stores the files as they are. To write one, and to 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import shutil
 import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
-from speech_enhancement.errors import UserError
+from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import atomic, audio_io
+
+USAGE = "usage: python -m speech_enhancement.corpora.packs FOLDER PACK.zip"
 
 
 def pack(folder: Path, path: Path) -> int:
@@ -86,20 +88,19 @@ def _unpacked(path: Path, cache_dir: Path) -> Path:
     return folder
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Pack a folder from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m speech_enhancement.corpora.packs", description=__doc__
-    )
-    parser.add_argument("folder", type=Path, help="folder of recordings")
-    parser.add_argument("pack", type=Path, help="file to write, .zip")
-    options = parser.parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Pack a folder from the command line, as the module says."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if len(arguments) != 2:
+        print(USAGE, file=sys.stderr)
+        return UsageError.exit_code
+    folder, path = map(Path, arguments)
     try:
-        count = pack(options.folder, options.pack)
+        count = pack(folder, path)
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    print(f"{count} recordings in {options.pack}")
+    print(f"{count} recordings in {path}")
     return 0
 
 

@@ -87,8 +87,14 @@ def worker_pool(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+Pool = Callable[[int], contextlib.AbstractContextManager[ProcessPoolExecutor]]
+
+
 def each_apart(
-    function: Callable[..., Any], tasks: Mapping[Any, tuple[Any, ...]], workers: int
+    function: Callable[..., Any],
+    tasks: Mapping[Any, tuple[Any, ...]],
+    workers: int,
+    pool: Pool = worker_pool,
 ) -> Iterator[tuple[Any, Any]]:
     """Results of tasks, any of which may end the process that does it.
 
@@ -99,24 +105,27 @@ def each_apart(
         function: what is done.
         tasks: its arguments, by a name for each task.
         workers: processes, at most.
+        pool: starts so many of them, prepared for their work.
 
     Returns:
         Names and results, in the order in which they are done; `DIED` in place of a result.
     """
     left = dict(tasks)
     with contextlib.suppress(BrokenProcessPool):
-        for name, result in _through_pool(function, tasks, min(workers, len(tasks))):
+        for name, result in _through_pool(function, tasks, pool(min(workers, len(tasks)))):
             del left[name]
             yield name, result
     for name, arguments in left.items():
         try:
-            yield from _through_pool(function, {name: arguments}, 1)
+            yield from _through_pool(function, {name: arguments}, pool(1))
         except BrokenProcessPool:
             yield name, DIED
 
 
 def _through_pool(
-    function: Callable[..., Any], tasks: Mapping[Any, tuple[Any, ...]], workers: int
+    function: Callable[..., Any],
+    tasks: Mapping[Any, tuple[Any, ...]],
+    pool: contextlib.AbstractContextManager[ProcessPoolExecutor],
 ) -> Iterator[tuple[Any, Any]]:
     """Names and results of tasks from new processes.
 
@@ -124,8 +133,8 @@ def _through_pool(
         BrokenProcessPool: one of them died.
     """
     died = False
-    with worker_pool(workers) as pool:
-        futures = {pool.submit(function, *arguments): name for name, arguments in tasks.items()}
+    with pool as executor:
+        futures = {executor.submit(function, *arguments): name for name, arguments in tasks.items()}
         for future in concurrent.futures.as_completed(futures):
             died = died or isinstance(future.exception(), BrokenProcessPool)
             if not died:

@@ -6,7 +6,6 @@ crash its decoder or encoder, all are denoised in processes of their own.
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import datetime
@@ -15,7 +14,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -317,41 +316,22 @@ def _in_processes(
 ) -> Iterator[tuple[Job, Record]]:
     """Jobs and their records, in the order in which processes finish them.
 
-    If a process dies, each job that was left is tried once more, alone, so that only the one that
-    kills its process fails.
+    Only the jobs that kill their process fail with it.
     """
-    left = dict.fromkeys(jobs)
-    with contextlib.suppress(BrokenProcessPool):
-        for job, record in _through_pool(jobs, settings, n_processes):
-            del left[job]
-            yield job, record
-    for job in left:
-        try:
-            yield from _through_pool([job], settings, 1)
-        except BrokenProcessPool:
-            yield job, failure(job, f"Cannot denoise {job.source}: its process was killed")
+    pool = functools.partial(_pool, settings)
+    for job, record in workers.each_apart(_work, {job: (job,) for job in jobs}, n_processes, pool):
+        died = f"Cannot denoise {job.source}: {workers.DIED}"
+        yield job, failure(job, died) if record == workers.DIED else record
 
 
-def _through_pool(
-    jobs: list[Job], settings: BatchSettings, n_processes: int
-) -> Iterator[tuple[Job, Record]]:
-    """Jobs and their records from new processes.
-
-    Raises:
-        BrokenProcessPool: one of them died.
-    """
-    died = False
+def _pool(
+    settings: BatchSettings, n_processes: int
+) -> contextlib.AbstractContextManager[ProcessPoolExecutor]:
+    """Processes that denoise, each with a line on the terminal."""
     context = multiprocessing.get_context("spawn")
     tqdm.set_lock(context.RLock())
-    arguments = settings, tqdm.get_lock(), context.Value("i", 0)
-    with workers.worker_pool(n_processes, _start_worker, *arguments) as pool:
-        futures = {pool.submit(_work, job): job for job in jobs}
-        for future in concurrent.futures.as_completed(futures):
-            died = died or isinstance(future.exception(), BrokenProcessPool)
-            if not died:
-                yield futures[future], future.result()
-    if died:
-        raise BrokenProcessPool
+    lines = context.Value("i", 0)
+    return workers.worker_pool(n_processes, _start_worker, settings, tqdm.get_lock(), lines)
 
 
 _process_worker: list[tuple[Worker, int]] = []

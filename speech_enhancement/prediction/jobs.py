@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import glob
 import itertools
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,12 +18,11 @@ from typing import Any
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import json_files
 from speech_enhancement.files.audio_files import RECORDING_SUFFIXES, RawFormat, output_suffix
+from speech_enhancement.files.journal import Journal, Record
 
 MANIFEST_NAME = "denoised.jsonl"
 SUFFIX_BESIDE = "_denoised"
 DONE, SKIPPED, FAILED, STARTED = "done", "skipped", "failed", "started"
-
-Record = dict[str, Any]
 
 # What a line of the manifest says at least, and what it also says of a result that is there.
 LINE = json_files.record({"output": json_files.text(), "status": json_files.text()})
@@ -211,14 +209,11 @@ class Manifest:
     """
 
     def __init__(self, root: Path) -> None:
-        self.path = root / MANIFEST_NAME
+        self._journal = Journal(root / MANIFEST_NAME, _line)
         self._records: dict[str, Record] = {}
         self._owned: set[str] = set()
-        self._is_cut = False
-        if self.path.is_file():
-            self._is_cut = json_files.is_cut(self.path)
-            for line in json_files.lines(self.path, _line):
-                self._keep(line)
+        for line in self._journal.read():
+            self._keep(line)
 
     def _keep(self, record: Record) -> None:
         """Take a record."""
@@ -241,10 +236,4 @@ class Manifest:
             UserError: the folder cannot be written or the disk is full.
         """
         self._keep(record)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a") as file:
-                file.write("\n" * self._is_cut + json.dumps(record) + "\n")
-            self._is_cut = False
-        except OSError as error:
-            raise UserError(f"Cannot write {self.path}: {error.strerror}") from error
+        self._journal.append(record)

@@ -19,8 +19,9 @@ from speech_enhancement import registry
 from speech_enhancement.corpora import pairs as pairing
 from speech_enhancement.corpora.pairs import Pair
 from speech_enhancement.errors import UserError
-from speech_enhancement.files import audio_io, json_files, workers
+from speech_enhancement.files import audio_io, workers
 from speech_enhancement.files.audio_files import has_risky_decoder
+from speech_enhancement.files.journal import Journal
 from speech_enhancement.files.json_files import (
     any_number,
     anything,
@@ -189,9 +190,8 @@ class ScoreStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._rows = {row["key"]: row for row in _read_rows(path)}
-        self._is_cut = path.exists() and json_files.is_cut(path)
+        self._journal = Journal(path, _row)
+        self._rows = {row["key"]: row for row in self._journal.read()}
 
     def get(self, key: str) -> Row | None:
         """The row of an earlier run, unless it was an error."""
@@ -204,20 +204,8 @@ class ScoreStore:
         Raises:
             UserError: the file cannot be written.
         """
-        try:
-            with self.path.open("a") as file:
-                file.write("\n" * self._is_cut + json.dumps(row) + "\n")
-            self._is_cut = False
-        except OSError as error:
-            raise UserError(f"Cannot write {self.path}: {error.strerror}") from error
+        self._journal.append(row)
         self._rows[row["key"]] = row
-
-
-def _read_rows(path: Path) -> Iterator[Row]:
-    """Whole rows of a file; a last one that a kill cut short is passed over."""
-    if not path.exists():
-        return
-    yield from json_files.lines(path, _row)
 
 
 def score_all(
