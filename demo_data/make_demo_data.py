@@ -69,7 +69,7 @@ PAIRS = (
     ),
 )
 
-# No speaker of PAIRS is among these, so that a network trained on them has not heard the pairs.
+# No speaker of PAIRS is among these, so that a network trained with them does not know the pairs.
 VOICES = {
     "english": ("flite:kal16", "Seven boats lay in the harbour.", "Nobody had moved the ladder."),
     "american": ("espeak-ng:en-us+f1", "Put the blue cup on the shelf.", "He forgot to lock it."),
@@ -248,7 +248,7 @@ def make_all(folder: Path) -> None:
     for name in NOISES:
         for number in range(1, NOISES_PER_CLASS + 1):
             path = folder / "noises" / name / f"{name}_{number}.flac"
-            # A network trained on these must not have heard the noises of the pairs.
+            # A network trained with these must not know the noises of the pairs.
             noise = make_noise(name, NOISE_S, VOICE_RATE, seed=len(PAIRS) + number)
             audio_io.save_audio(path, noise, VOICE_RATE)
 

@@ -31,9 +31,9 @@ def denoised(sound, *sizes, network=neighbours):
     parts, begin = [], 0
     while begin < sound.shape[1]:
         size = sizes[len(parts) % len(sizes)]
-        parts.append(denoiser.feed(sound[:, begin : begin + size])[1])
+        parts.append(denoiser.feed(sound[:, begin : begin + size]).clean)
         begin += size
-    return np.concatenate([*parts, denoiser.flush()[1]], axis=-1)
+    return np.concatenate([*parts, denoiser.flush().clean], axis=-1)
 
 
 @pytest.fixture

@@ -261,7 +261,7 @@ class TestLevel:
         noisy, rate = audio_io.load_audio(demo_data / "noisy" / "rain.wav")
         enhanced = enhancer.enhance(noisy + np.float32(0.1), rate)
         assert abs(enhanced.mean()) < 1e-3
-        # 24 and 29 dB where the networks hear the offset
+        # 24 and 29 dB where the networks receive the offset
         assert ratio_db(enhancer.enhance(noisy, rate), enhanced) > 30
 
     def test_silence_stays_silent(self, gate):

@@ -43,7 +43,7 @@ def test_page_says_what_someone_needs_to_know(name):
     sections = [line[3:] for line in page.splitlines() if line.startswith("## ")]
     wanted = ["Use", "Intended use", "Limits", "Scores", "Training", "Data and its licence"]
     assert [s for s in sections if s != "What was tried"] == [*wanted, "Network", "Files"]
-    for fact in ("| seed |", "| hours heard |", "CC BY", "| `" + name + ".onnx` |"):
+    for fact in ("| seed |", "| hours of training audio |", "CC BY", "| `" + name + ".onnx` |"):
         assert fact in page
 
 
@@ -63,7 +63,7 @@ def test_page_follows_the_card_and_the_scores(tmp_path, monkeypatch, results):
     page = (tmp_path / "mine.md").read_text()
     assert "frame by frame" in page
     assert "python main.py --mode streaming --name_model mine" in page
-    assert "holds sound for 32 ms" in page
+    assert "delays sound at its own rate by 32 ms" in page
     assert "dBFS" not in page
     assert "- Voices: A (CC0).\n- Noises: B (MIT)." in page
     assert "non-commercial" not in page

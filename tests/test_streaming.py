@@ -160,18 +160,18 @@ BLOCK, LATENCY = 4, 12
 
 @hypothesis.given(st.lists(st.integers(0, 3), max_size=60))
 def test_exchange_keeps_the_latency_whatever_the_network_does(schedule):
-    """What is heard counts up from 1; the network hands on some blocks after each that is heard."""
+    """Recorded samples count up from 1; the network hands on some blocks after each that is recorded."""
     exchange = BlockExchange(1, LATENCY)
-    exchange._heard = queue.Queue(5)
+    exchange._recorded = queue.Queue(5)
     clock = 0
     for n_blocks in [*schedule, *[3] * 20]:
-        heard = np.arange(clock + 1, clock + 1 + BLOCK, dtype=np.float32)
-        played = exchange.swap(heard[np.newaxis])[0]
-        assert played.shape == heard.shape
-        for _ in range(min(n_blocks, exchange._heard.qsize())):
+        recorded = np.arange(clock + 1, clock + 1 + BLOCK, dtype=np.float32)
+        played = exchange.swap(recorded[np.newaxis])[0]
+        assert played.shape == recorded.shape
+        for _ in range(min(n_blocks, exchange._recorded.qsize())):
             exchange.add(exchange.next())
         clock += BLOCK
-    assert np.array_equal(played, np.maximum(heard - LATENCY, 0.0))
+    assert np.array_equal(played, np.maximum(recorded - LATENCY, 0.0))
     if all(schedule):
         assert exchange.dropped == 0
 

@@ -24,31 +24,34 @@ REPOSITORY = WEIGHTS.parent
 RESULTS = REPOSITORY / "benchmarks" / "RESULTS.json"
 
 INTENDED_USE = (
-    "Removing background noise from recordings of one person speaking, for listening: interviews, "
-    "lectures, calls, films. It is also a starting point to train from "
-    "(`--no-training_from_scratch`), and a baseline to compare with."
+    "It removes background noise from recordings of one person speaking, such as interviews, "
+    "lectures, calls and films, for people to listen to. It can also be the starting point of "
+    "another training (`--no-training_from_scratch`), and a baseline for comparisons."
 )
 NOT_INTENDED = (
-    "It is not made for evidence, for medical devices, or for deciding anything about the person "
-    "who speaks: it may take parts of the voice for noise, and sound that it leaves behind is not "
-    "proof that something was or was not said."
+    "It is not intended for evidence, for medical devices, or for decisions about the person who "
+    "speaks. It may remove parts of the voice, and the remaining sound does not prove that "
+    "something was or was not said."
 )
 LIMITS = (
-    "All that is not speech is noise to it: music and singing suffer.",
-    "Voices in the background are speech, and stay.",
-    "Echo of the room mostly stays.",
-    "The lower the voice lies under the noise, the more of the voice goes with it; `--strength` "
-    "and `--max_attenuation_db` hold the network back.",
+    "It treats everything that is not speech as noise, so that music and singing are damaged.",
+    "It keeps voices in the background, because they are speech.",
+    "It keeps most of a room's reverberation.",
+    "The lower the signal-to-noise ratio, the more of the voice is removed with the noise; "
+    "`--strength` and `--max_attenuation_db` limit this.",
 )
 SCORES_NOTE = (
-    "It has not heard the speakers or the noises of this test, unlike published networks, which "
-    "train on that corpus. Both of its speakers read English; how it does on other languages, "
-    "voices and rooms is not measured."
+    "The network was not trained with the speakers or the noises of this test, whereas most "
+    "published networks were trained with the rest of this corpus. Both speakers of the test read "
+    "English. The quality with other languages, voices and rooms was not measured."
 )
 NON_COMMERCIAL = (
-    "Clips of ESC-50 are each CC0 or CC BY, but the compilation is CC BY-NC: whoever takes that to "
-    "reach as far as these weights uses them for non-commercial ends only, or trains without it."
+    "The clips of ESC-50 that were used are CC0 or CC BY, but the compilation is CC BY-NC. If you "
+    "consider that this licence extends to the weights, use them for non-commercial purposes only, "
+    "or train without ESC-50."
 )
+# What a page calls figures of a card, if not by their names there.
+FIGURES = {"hours_heard": "hours of training audio", "best val_loss": "best validation loss"}
 
 
 def main() -> None:
@@ -91,14 +94,14 @@ def summary(card: ModelCard) -> str:
     """What it is, in a sentence."""
     audio = card.audio
     if card.streaming:
-        hears = "frame by frame, as sound arrives"
+        manner = "frame by frame, as it arrives"
     elif card.any_length:
-        hears = "in whole recordings, forwards and backwards"
+        manner = "in whole recordings, forwards and backwards"
     else:
-        hears = f"in windows of {audio.frame_length / audio.sample_rate:.3g} s"
+        manner = f"in windows of {audio.frame_length / audio.sample_rate:.3g} s"
     return (
-        f"Removes noise from speech. A `{card.model}` of {card.parameters:,} parameters that hears "
-        f"{audio.sample_rate} Hz {hears}."
+        f"This network removes noise from speech. It is a `{card.model}` with {card.parameters:,} "
+        f"parameters, and processes sound at {audio.sample_rate} Hz {manner}."
     )
 
 
@@ -112,25 +115,29 @@ def use(name: str, card: ModelCard) -> str:
 
 
 def limits(card: ModelCard) -> list[str]:
-    """What follows from how it hears."""
+    """What follows from its input and output."""
     audio = card.audio
     found = [
-        f"It hears up to {audio.sample_rate // 2} Hz. What a recording has above that is kept, and "
-        "its noise lowered by a Wiener filter that takes from the network where speech is."
+        f"Its input ends at {audio.sample_rate // 2} Hz. Higher frequencies of a recording are "
+        "kept; their noise is reduced by a Wiener filter that follows the speech that the network "
+        "finds."
     ]
     if card.streaming:
         held_ms = 1000 * audio.n_fft / audio.sample_rate
-        found.append(f"Causal: at its own rate it holds sound for {held_ms:.0f} ms.")
+        found.append(f"It is causal, and delays sound at its own rate by {held_ms:.0f} ms.")
     elif card.any_length:
-        found.append("It needs the whole recording, and cannot denoise live sound.")
+        found.append("It needs the whole recording, so that it cannot denoise live sound.")
     else:
-        found.append("It needs a whole window before it answers; live sound is late by as much.")
+        found.append(
+            "It needs a whole window, so that it delays live sound by the length of a window."
+        )
     if card.features.representation in MAGNITUDES:
-        found.append("It changes magnitudes only: the phase stays that of the noisy recording.")
+        found.append("It changes magnitudes only, and keeps the phase of the noisy recording.")
     if card.level_dbfs is not None:
         found.append(
-            f"It knows voices at {card.level_dbfs:g} dBFS; recordings are brought there and back, "
-            "which live sound cannot be (`--level_dbfs` of `--mode streaming` tells the level)."
+            f"It was trained with voices at {card.level_dbfs:g} dBFS. Recordings are brought to "
+            "this level and back, but the level of live sound is not known in advance: give it "
+            "with the option `--level_dbfs` of `--mode streaming`."
         )
     return [*found, *card.training.get("limits", [])]
 
@@ -153,9 +160,12 @@ def scores(name: str, results: list[dict[str, Any]]) -> str:
 
 def training(name: str, facts: dict[str, Any]) -> str:
     """How it was trained: every figure of the card, and the losses of its epochs."""
-    losses = {f"{loss} at its best": f"{value:.5g}" for loss, value in facts["losses"].items()}
+    losses = {f"best {loss}": f"{value:.5g}" for loss, value in facts["losses"].items()}
     plain = {k: v for k, v in facts.items() if isinstance(v, str | int | float) and k != "data"}
-    rows = [[fact.replace("_", " "), str(value)] for fact, value in {**plain, **losses}.items()]
+    rows = [
+        [FIGURES.get(fact, fact.replace("_", " ")), str(value)]
+        for fact, value in {**plain, **losses}.items()
+    ]
     figures = report.table(["figure", "value"], rows)
     return f"{figures}\n\n![Loss over the epochs]({name}.png)" if "curve" in facts else figures
 
@@ -167,14 +177,16 @@ def tried(facts: dict[str, Any]) -> str:
 
 
 def data(facts: dict[str, Any]) -> str:
-    """What it has heard, and what may be done with it."""
-    heard = str(facts.get("data", ""))
-    if not heard:
+    """What it was trained with, and what may be done with it."""
+    sources = str(facts.get("data", ""))
+    if not sources:
         return ""
-    kinds = [f"{kind[:1].upper()}{kind[1:]}." for kind in re.split("; (?=noises)", heard)]
-    licence = "The weights are under the licence of the repository; the recordings are not in it."
+    kinds = [f"{kind[:1].upper()}{kind[1:]}." for kind in re.split("; (?=noises)", sources)]
+    licence = (
+        "The weights have the licence of the repository, which does not contain these recordings."
+    )
     parts = [listed(kinds), licence]
-    if "NC" in heard:
+    if "NC" in sources:
         parts.append(NON_COMMERCIAL)
     return "\n\n".join(parts)
 

@@ -213,8 +213,8 @@ class StoredWindows(keras.utils.PyDataset):
 def loudness_weights(clean_db: np.ndarray, share: float) -> np.ndarray:
     """Weights of a loss that attend to the bins where the voice is loud.
 
-    A loss in dB takes a bin that nobody hears for as important as the loudest; errors in the
-    loudest are what lowers the signal-to-noise ratio.
+    A loss in dB gives an inaudible bin the same weight as the loudest one, whereas errors in the
+    loudest bins lower the signal-to-noise ratio most.
 
     Args:
         clean_db: magnitudes of the voice, dB (batch, bins, frames).

@@ -24,7 +24,7 @@ STREAM_S = 10
 
 @dataclasses.dataclass(frozen=True)
 class RealSound:
-    """Recordings as a network hears them.
+    """Recordings, and a network's input for them.
 
     Args:
         card: of the network.

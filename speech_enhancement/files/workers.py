@@ -28,7 +28,7 @@ ENVIRONMENT = {
 
 
 class Processes(ProcessPoolExecutor):
-    """Processes that start afresh, never hear Ctrl-C, and end with this process.
+    """Processes that start afresh, ignore Ctrl-C, and end with this process.
 
     Args:
         workers: how many.

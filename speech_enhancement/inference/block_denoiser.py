@@ -1,11 +1,17 @@
-"""Long overlapping blocks of a recording through a network that hears it in both directions."""
+"""Long overlapping blocks of a recording through a network that processes it in both directions."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from speech_enhancement.config import AudioConfig
-from speech_enhancement.inference.blocks import GainLimits, WindowDenoiser, fade_in, mirror
+from speech_enhancement.inference.blocks import (
+    Denoised,
+    GainLimits,
+    WindowDenoiser,
+    fade_in,
+    mirror,
+)
 from speech_enhancement.signal.features import Features, Network
 
 BLOCK_S = 30.0
@@ -14,10 +20,10 @@ FADE_S = 0.5
 
 
 class BlockDenoiser(WindowDenoiser):
-    """Blocks of `BLOCK_S`, of which a network hears `CONTEXT_S` more than is kept on either side.
+    """Blocks of `BLOCK_S`, of which the outer `CONTEXT_S` on either side are only context.
 
-    A recording that is no longer than a block is heard in one pass. In a longer one, a block fades
-    into the next in the middle of what both have heard; the last one is as long as it needs to be.
+    A recording that is no longer than a block is processed in one pass. In a longer one, a block
+    fades into the next in the middle of their overlap; the last one is as long as it needs to be.
 
     Args:
         network: batch of spectrograms of any number of frames in, batch out.
@@ -40,12 +46,13 @@ class BlockDenoiser(WindowDenoiser):
         self._step = self._length - overlap
         self._fade = fade_in(overlap, (overlap - round(FADE_S * rate)) // 2)
 
-    def _rows_of(self, windows: np.ndarray) -> np.ndarray:
+    def _denoise_windows(self, windows: np.ndarray) -> Denoised:
         """See `WindowDenoiser`: channel by channel, which bounds the memory."""
-        rows_of = super()._rows_of
-        return np.concatenate([rows_of(window[np.newaxis]) for window in windows], axis=1)
+        denoise = super()._denoise_windows
+        denoised = [denoise(window[np.newaxis]) for window in windows]
+        return Denoised(*(np.concatenate(fields) for fields in zip(*denoised, strict=True)))
 
-    def _rest(self) -> list[np.ndarray]:
+    def _rest(self) -> list[Denoised]:
         """See `Denoiser`: whole blocks one by one, then a shorter one, and its tail."""
         self._mirror_beginning()
         hop, parts = self._audio.hop_length_fft, []

@@ -1,15 +1,14 @@
 """Stages that take sound in blocks of any size and give back the same samples for every size.
 
 Every stage has `feed(block)` and `flush()`. Blocks are float32 (channels, samples); what comes out
-is aligned with what went in, and as long.
-
-A denoiser gives three rows (3, channels, samples): the sound as it went in, the sound as its
-network hears it, and the share of the band above the network's that is noise, 0..1.
+is aligned with what went in, and as long. A denoiser gives `Denoised` sound.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -75,12 +74,45 @@ class GainLimits:
         """The clean spectrogram, limited relative to the noisy one."""
         if self.strength == 1.0 and self.max_attenuation_db is None:
             return clean
-        heard = np.abs(noisy) > dsp.TINY
-        change = np.divide(clean, noisy, out=np.ones_like(noisy), where=heard)
+        is_sound = np.abs(noisy) > dsp.TINY
+        change = np.divide(clean, noisy, out=np.ones_like(noisy), where=is_sound)
         gain, phase = np.abs(change) ** self.strength, np.angle(change) * self.strength
         if self.max_attenuation_db is not None:
             gain = np.maximum(gain, dsp.db_to_amplitude(-self.max_attenuation_db))
         return (noisy * gain * np.exp(1j * phase)).astype(np.complex64)
+
+
+class Denoised(NamedTuple):
+    """A stretch of denoised sound, each field float32 (channels, samples) and as long.
+
+    Args:
+        noisy: the input of the denoiser.
+        clean: the output of its network.
+        noise_share: share of noise in the amplitude of the band above the network's, 0..1.
+    """
+
+    noisy: np.ndarray
+    clean: np.ndarray
+    noise_share: np.ndarray
+
+    @property
+    def n_samples(self) -> int:
+        """Length of the stretch."""
+        return self.noisy.shape[-1]
+
+    def part(self, begin: int, end: int | None = None) -> Denoised:
+        """The samples from `begin` up to `end`."""
+        return Denoised(*(field[..., begin:end] for field in self))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Denoised]) -> Denoised:
+        """Stretches one after the other."""
+        return cls(*(np.concatenate(fields, axis=-1) for fields in zip(*parts, strict=True)))
+
+    @classmethod
+    def nothing(cls, channels: int) -> Denoised:
+        """No samples."""
+        return cls(*(np.zeros((channels, 0), np.float32) for _ in cls._fields))
 
 
 class Denoiser:
@@ -111,34 +143,33 @@ class Denoiser:
         self._fed = self._owed = 0
         self._lead = self._skip = lead
 
-    def feed(self, block: np.ndarray) -> np.ndarray:
-        """The rows that are final after a block (channels, samples)."""
+    def feed(self, block: np.ndarray) -> Denoised:
+        """What is final after a block (channels, samples)."""
         self._fed += block.shape[1]
         self._owed += block.shape[1]
         self._sound = np.concatenate([self._sound, block], axis=1)
         return self._trimmed(self._whole_batches())
 
-    def flush(self) -> np.ndarray:
-        """The rows up to the end of the sound."""
+    def flush(self) -> Denoised:
+        """What is left up to the end of the sound."""
         return self._trimmed(self._rest() if self._fed else [])
 
-    def _whole_batches(self) -> list[np.ndarray]:
-        """Rows of all batches that are complete."""
+    def _whole_batches(self) -> list[Denoised]:
+        """All batches that are complete."""
         raise NotImplementedError
 
-    def _rest(self) -> list[np.ndarray]:
-        """Rows of what is left at the end, at least to the last sample."""
+    def _rest(self) -> list[Denoised]:
+        """What is left at the end, at least to the last sample."""
         raise NotImplementedError
 
-    def _trimmed(self, parts: list[np.ndarray]) -> np.ndarray:
-        """The parts in a row, without the lead and without what lies beyond the sound's end."""
-        nothing = np.zeros((3, self._channels, 0), np.float32)
-        rows = np.concatenate([nothing, *parts], axis=-1)
-        skip = min(self._skip, rows.shape[-1])
-        rows = rows[..., skip : skip + self._owed]
+    def _trimmed(self, parts: list[Denoised]) -> Denoised:
+        """The parts joined, without the lead and without what lies beyond the sound's end."""
+        denoised = Denoised.joined([Denoised.nothing(self._channels), *parts])
+        skip = min(self._skip, denoised.n_samples)
+        denoised = denoised.part(skip, skip + self._owed)
         self._skip -= skip
-        self._owed -= rows.shape[-1]
-        return rows
+        self._owed -= denoised.n_samples
+        return denoised
 
     def _noise_shares(self, noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
         """`noise_share` of spectrograms (batch, bins, frames); zero if it is not needed."""
@@ -148,7 +179,7 @@ class Denoiser:
 
 
 class WindowDenoiser(Denoiser):
-    """Overlapping windows through a network that hears a whole window at a time.
+    """Overlapping windows through a network that processes a whole window at a time.
 
     Windows lie on a fixed grid of `frame_length - overlap` samples. Where two overlap, one fades
     into the other; near a window's own edges, where its spectrogram lacks the neighbourhood, it
@@ -180,10 +211,10 @@ class WindowDenoiser(Denoiser):
         self._step = self._length - overlap
         self._fade = fade_in(overlap, min(lead, overlap // 4))
         self._window = 0  # where in `_sound` the next window of the grid begins
-        self._tail = np.zeros((3, channels, 0), np.float32)  # the last window's, before it fades
+        self._tail = Denoised.nothing(channels)  # the end of the last window, before it fades
         self._mirrored = False
 
-    def _whole_batches(self) -> list[np.ndarray]:
+    def _whole_batches(self) -> list[Denoised]:
         """See `Denoiser`."""
         span = (self._batch - 1) * self._step + self._length
         parts = []
@@ -193,7 +224,7 @@ class WindowDenoiser(Denoiser):
             self._forget()
         return parts
 
-    def _rest(self) -> list[np.ndarray]:
+    def _rest(self) -> list[Denoised]:
         """See `Denoiser`: the rest of the grid, one window at the very end, and its tail."""
         self._mirror_beginning()
         hop = self._audio.hop_length_fft
@@ -215,37 +246,41 @@ class WindowDenoiser(Denoiser):
         self._sound = self._sound[:, passed:]
         self._window -= passed
 
-    def _denoise(self, starts: np.ndarray) -> list[np.ndarray]:
-        """Rows of the windows that begin at `starts`, without the last one's overlap."""
+    def _denoise(self, starts: np.ndarray) -> list[Denoised]:
+        """The windows that begin at `starts`, without the last one's overlap."""
         windows = np.concatenate([self._sound[:, s : s + self._length] for s in starts])
-        rows = self._rows_of(windows).reshape(3, len(starts), self._channels, self._length)
-        return [self._join(rows[:, k], start) for k, start in enumerate(starts)]
+        # (windows * channels, length) -> (windows, channels, length)
+        shape = len(starts), self._channels, self._length
+        fields = [field.reshape(shape) for field in self._denoise_windows(windows)]
+        return [
+            self._join(Denoised(*(field[k] for field in fields)), start)
+            for k, start in enumerate(starts)
+        ]
 
-    def _rows_of(self, windows: np.ndarray) -> np.ndarray:
-        """Rows (3, windows, length) of windows (windows, length)."""
+    def _denoise_windows(self, windows: np.ndarray) -> Denoised:
+        """Denoised windows (windows, length)."""
         noisy, clean = self._features.spectra(windows, self._network, self._audio)
         clean = self._limits.apply(noisy, clean)
         shares = hold(self._noise_shares(noisy, clean), self._hold, self._hold)
-        return np.stack(
-            [
-                windows,
-                dsp.istft(clean, self._audio, self._length),
-                dsp.frames_to_samples(shares, self._audio, self._length),
-            ]
+        return Denoised(
+            windows,
+            dsp.istft(clean, self._audio, self._length),
+            dsp.frames_to_samples(shares, self._audio, self._length),
         )
 
-    def _join(self, rows: np.ndarray, start: int) -> np.ndarray:
+    def _join(self, window: Denoised, start: int) -> Denoised:
         """Fade from the window before into this one; gives what no later window touches."""
         offset = self._window - start  # only the last window begins before its place on the grid
         self._window = start + self._step
-        rows = rows[..., offset:]
-        overlap = self._tail.shape[-1]  # none before the first window
+        window = window.part(offset)
+        overlap = self._tail.n_samples  # none before the first window
         fade = self._fade[:overlap]
-        faded = self._tail * fade[::-1] + rows[..., :overlap] * fade
-        rows = np.concatenate([faded, rows[..., overlap:]], axis=-1)
+        both = zip(self._tail, window.part(0, overlap), strict=True)
+        faded = Denoised(*(before * fade[::-1] + after * fade for before, after in both))
+        window = Denoised.joined([faded, window.part(overlap)])
         final = self._step - offset
-        self._tail = rows[..., final:]
-        return rows[..., :final]
+        self._tail = window.part(final)
+        return window.part(0, final)
 
 
 class FrameDenoiser(Denoiser):
@@ -280,14 +315,14 @@ class FrameDenoiser(Denoiser):
         self._carry = np.zeros((2 * channels + 1, audio.n_fft - audio.hop_length_fft), np.float32)
         self._shares = np.ones((channels, self._hold), np.float32)
 
-    def _whole_batches(self) -> list[np.ndarray]:
+    def _whole_batches(self) -> list[Denoised]:
         """See `Denoiser`."""
         parts = []
         while self._sound.shape[1] >= self._span(self._frames_per_run):
             parts.append(self._denoise(self._frames_per_run))
         return parts
 
-    def _rest(self) -> list[np.ndarray]:
+    def _rest(self) -> list[Denoised]:
         """See `Denoiser`: the frames that are left, and the end of the last one."""
         left = self._audio.frames_of(self._fed) - self._frames_done
         missing = max(0, self._span(left) - self._sound.shape[1])
@@ -298,14 +333,14 @@ class FrameDenoiser(Denoiser):
             parts.append(self._denoise(n_frames))
             left -= n_frames
         end = np.pad(self._sound, [(0, 0), (0, self._carry.shape[1])])[:, : self._carry.shape[1]]
-        return [*parts, self._rows(end, self._carry)]
+        return [*parts, self._denoised(end, self._carry)]
 
     def _span(self, n_frames: int) -> int:
         """Samples that `n_frames` frames cover."""
         return (n_frames - 1) * self._audio.hop_length_fft + self._audio.n_fft
 
-    def _denoise(self, n_frames: int) -> np.ndarray:
-        """Rows of the next frames, as far as no later frame touches them."""
+    def _denoise(self, n_frames: int) -> Denoised:
+        """The next frames, as far as no later frame touches them."""
         hop = self._audio.hop_length_fft
         noisy, clean = self._spectra(n_frames)
         frames = np.fft.irfft(np.swapaxes(clean, -1, -2), n=self._audio.n_fft, axis=-1)
@@ -314,11 +349,11 @@ class FrameDenoiser(Denoiser):
         total = dsp.overlap_add(np.concatenate([frames * self._window, shares, weight]), hop)
         total[:, : self._carry.shape[1]] += self._carry
         done = n_frames * hop
-        rows = self._rows(self._sound[:, :done], total[:, :done])
+        denoised = self._denoised(self._sound[:, :done], total[:, :done])
         self._carry = total[:, done:]
         self._sound = self._sound[:, done:]
         self._frames_done += n_frames
-        return rows
+        return denoised
 
     def _held_shares(self, noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
         """Noise shares (channels, frames), held for what comes after."""
@@ -340,11 +375,12 @@ class FrameDenoiser(Denoiser):
         clean = self._features.estimate(noisy, np.concatenate(outputs))
         return noisy, self._limits.apply(noisy, clean)
 
-    def _rows(self, sound: np.ndarray, total: np.ndarray) -> np.ndarray:
-        """Rows of a stretch of sound and the overlap-added frames, shares and weights over it."""
+    def _denoised(self, sound: np.ndarray, total: np.ndarray) -> Denoised:
+        """A stretch of sound with the overlap-added frames, shares and weights over it."""
         channels = self._channels
-        heard, share = total[:-1].reshape(2, channels, -1) / np.maximum(total[-1], dsp.TINY)
-        return np.stack([sound, heard, share]).astype(np.float32, copy=False)
+        clean, share = total[:-1].reshape(2, channels, -1) / np.maximum(total[-1], dsp.TINY)
+        fields = (field.astype(np.float32, copy=False) for field in (sound, clean, share))
+        return Denoised(*fields)
 
 
 def top_band(audio: AudioConfig, rate: int) -> slice:

@@ -1,4 +1,4 @@
-"""The card that travels with a network: what it is, how it hears, what it learned from."""
+"""The card that travels with a network: what it is, its input, and its training."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import numbers
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,14 +33,14 @@ from speech_enhancement.errors import UsageError
 from speech_enhancement.files.headers import MAX_CHANNELS, MAX_RATE, MIN_RATE
 from speech_enhancement.inference import block_denoiser, blocks
 from speech_enhancement.inference import runtime as runtimes
-from speech_enhancement.inference.blocks import GainLimits, Resampler
+from speech_enhancement.inference.blocks import Denoised, GainLimits, Resampler
 from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.inference.upper_band import UpperBand
 from speech_enhancement.signal import levels
 
 SIGNED = (np.int8, np.int16, np.int32)
 BLOCK_S = 10
-PIECE = 16000  # samples of a network's answer that are brought to the recording's rate at once
+PIECE = 16000  # samples of a network's output that are brought to the recording's rate at once
 
 
 class Enhancer:
@@ -142,6 +142,29 @@ class Enhancer:
         return StreamingEnhancer(self, rate, channels, channel_axis, active_rms, live)
 
 
+class Changes(NamedTuple):
+    """What a network changes in a stretch of sound, each field float32 (channels, samples).
+
+    Args:
+        change: what is added to the sound.
+        low_band: the sound up to half of the network's rate.
+        noise_share: see `blocks.Denoised`.
+    """
+
+    change: np.ndarray
+    low_band: np.ndarray
+    noise_share: np.ndarray
+
+    @classmethod
+    def from_rows(cls, rows: np.ndarray) -> Changes:
+        """The fields, which were put one below the other (fields * channels, samples)."""
+        return cls(*np.split(rows, len(cls._fields)))
+
+    def to_rows(self) -> np.ndarray:
+        """The fields one below the other (fields * channels, samples)."""
+        return np.concatenate(self)
+
+
 class StreamingEnhancer:
     """One recording on its way through an `Enhancer`, block by block.
 
@@ -172,7 +195,7 @@ class StreamingEnhancer:
             self._gains = gains[:, np.newaxis]
         self._down = Resampler(rate, own_rate, channels)
         self._denoiser = _denoiser(enhancer, rate, channels, live)
-        self._up = Resampler(own_rate, rate, 3 * channels)
+        self._up = Resampler(own_rate, rate, len(Changes._fields) * channels)
         self._upper = UpperBand(rate, own_rate, channels)
         self._sound = np.zeros((channels, 0), np.float32)
         self._below = np.zeros((channels, 0), np.float32)  # changed sound, but for the band above
@@ -189,8 +212,8 @@ class StreamingEnhancer:
         if len(sound) != self._channels:
             raise UsageError(f"Blocks must have {self._channels} channels. Received: {len(sound)}")
         self._sound = np.concatenate([self._sound, sound], axis=1)
-        rows = self._denoiser.feed(self._down.feed(sound * self._gains))
-        return _like_input(self._denoised(rows), self._channel_axis)
+        denoised = self._denoiser.feed(self._down.feed(sound * self._gains))
+        return _like_input(self._applied(denoised), self._channel_axis)
 
     def flush(self) -> np.ndarray:
         """End the recording; gives the samples that were still on their way.
@@ -201,8 +224,8 @@ class StreamingEnhancer:
         self._check_open()
         self._has_ended = True
         parts = [
-            self._denoised(self._denoiser.feed(self._down.flush())),
-            self._denoised(self._denoiser.flush()),
+            self._applied(self._denoiser.feed(self._down.flush())),
+            self._applied(self._denoiser.flush()),
             self._mix(self._up.flush()),
         ]
         if self._other_rate:
@@ -216,29 +239,28 @@ class StreamingEnhancer:
         if self._has_ended:
             raise UsageError("This recording has ended; begin another with `Enhancer.stream`")
 
-    def _denoised(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of a denoiser at the recording's rate; piece by piece, which bounds the memory."""
-        pieces = range(0, rows.shape[-1], PIECE)
-        parts = [
-            self._mix(self._up.feed(self._changes(rows[..., begin : begin + PIECE])))
-            for begin in pieces
-        ]
+    def _applied(self, denoised: Denoised) -> np.ndarray:
+        """The recording with what a denoiser changes; piece by piece, which bounds the memory."""
+        pieces = (
+            denoised.part(begin, begin + PIECE) for begin in range(0, denoised.n_samples, PIECE)
+        )
+        parts = [self._mix(self._up.feed(self._changes(piece).to_rows())) for piece in pieces]
         return np.concatenate([np.zeros((self._channels, 0), np.float32), *parts], axis=1)
 
-    def _changes(self, rows: np.ndarray) -> np.ndarray:
-        """What the network changes, what it heard, and the noise share, one below the other."""
-        low, heard, share = rows
-        return np.concatenate([(heard - low) / self._gains, low / self._gains, share])
+    def _changes(self, denoised: Denoised) -> Changes:
+        """What a denoiser changes, at the level of the recording."""
+        noisy, clean, share = denoised
+        return Changes((clean - noisy) / self._gains, noisy / self._gains, share)
 
-    def _mix(self, changes: np.ndarray) -> np.ndarray:
-        """Apply changes at the recording's rate to the sound that waits for them."""
-        ready = min(changes.shape[1], self._sound.shape[1])
+    def _mix(self, rows: np.ndarray) -> np.ndarray:
+        """Apply rows of `Changes` at the recording's rate to the sound that waits for them."""
+        ready = min(rows.shape[1], self._sound.shape[1])
         sound, self._sound = self._sound[:, :ready], self._sound[:, ready:]
-        change, low, share = changes[:, :ready].reshape(3, self._channels, ready)
+        changes = Changes.from_rows(rows[:, :ready])
         if not self._other_rate:
-            return sound + change
-        removed = self._upper.feed(sound - low, share)
-        self._below = np.concatenate([self._below, sound + change], axis=1)
+            return sound + changes.change
+        removed = self._upper.feed(sound - changes.low_band, changes.noise_share)
+        self._below = np.concatenate([self._below, sound + changes.change], axis=1)
         done, self._below = np.split(self._below, [removed.shape[1]], axis=1)
         return done - removed
 

@@ -182,8 +182,8 @@ def _occupied(spectrograms: np.ndarray, lowest_db: float) -> float:
     if spectrograms.shape[-1] <= EDGE_COLUMNS:
         return 1.0
     loud_db = np.sort(spectrograms, axis=-1)[..., -1 - EDGE_COLUMNS].max(axis=0)
-    heard = np.flatnonzero(loud_db > max(lowest_db, LOWEST_DB))
-    part = 1.1 * (heard[-1] + 1) / len(loud_db) if len(heard) else 1.0
+    audible = np.flatnonzero(loud_db > max(lowest_db, LOWEST_DB))
+    part = 1.1 * (audible[-1] + 1) / len(loud_db) if len(audible) else 1.0
     return max(part, 0.02) if part < 0.5 else 1.0
 
 

@@ -1,9 +1,9 @@
 """Denoises a microphone to a speaker, or to a virtual device that other programs listen to.
 
-The sound card calls back for every block and must never wait: it leaves what it heard and takes
+The sound card calls back for every block and must never wait: it leaves what it recorded and takes
 what is ready. The network works in between, in the main thread. Sound is played a fixed time after
-it was heard; what is not ready by then is played as silence, and left out when it comes. Blocks for
-which the network finds no time become silence, too.
+it was recorded. What is not ready by then is replaced by silence, and left out when it comes;
+so are blocks for which the network has no time.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ class Devices:
 
 
 class BlockExchange:
-    """What a sound card has heard and will play, shared with the thread that denoises.
+    """What a sound card has recorded and will play, shared with the thread that denoises.
 
     Args:
         channels: channels of the sound.
-        latency: samples between what is heard and what is played.
+        latency: samples between what is recorded and what is played.
     """
 
     def __init__(self, channels: int, latency: int) -> None:
-        self._heard: queue.Queue[np.ndarray] = queue.Queue(QUEUE_BLOCKS)
+        self._recorded: queue.Queue[np.ndarray] = queue.Queue(QUEUE_BLOCKS)
         self._ready = collections.deque([np.zeros((channels, latency), np.float32)])
         self._n_ready = latency
         self._late = 0  # samples that were played as silence in place of what is still to come
@@ -63,15 +63,15 @@ class BlockExchange:
         self._channels = channels
         self.dropped = 0
 
-    def swap(self, heard: np.ndarray) -> np.ndarray:
+    def swap(self, recorded: np.ndarray) -> np.ndarray:
         """Leave a block (channels, samples) and take one as long; never waits."""
-        n_samples = heard.shape[1]
+        n_samples = recorded.shape[1]
         with self._lock:
             try:
-                self._heard.put_nowait(heard)
+                self._recorded.put_nowait(recorded)
             except queue.Full:
                 self.dropped += 1
-                self._append(np.zeros_like(heard))
+                self._append(np.zeros_like(recorded))
             played = self._take(min(n_samples, self._n_ready))
             missing = n_samples - played.shape[1]
             self._late += missing
@@ -79,13 +79,13 @@ class BlockExchange:
         return np.pad(played, [(0, 0), (0, missing)])
 
     def next(self) -> np.ndarray:
-        """The next block that was heard; waits for it.
+        """The next block that was recorded; waits for it.
 
         Raises:
             UserError: the device gives no more.
         """
         try:
-            return self._heard.get(timeout=SILENT_S)
+            return self._recorded.get(timeout=SILENT_S)
         except queue.Empty as error:
             raise UserError("The sound device stopped giving sound") from error
 
@@ -183,10 +183,12 @@ def open_devices(devices: Devices, exchange: BlockExchange) -> Iterator[Any]:
 def callback_of(exchange: BlockExchange) -> Callable[..., None]:
     """What a sound card calls for every block; its samples come first, channels last."""
 
-    def callback(heard: np.ndarray, played: np.ndarray, _n: int, _time: Any, status: Any) -> None:
+    def callback(
+        recorded: np.ndarray, played: np.ndarray, _n: int, _time: Any, status: Any
+    ) -> None:
         if status.input_overflow or status.output_underflow:
             exchange.dropped += 1
-        played[:] = exchange.swap(heard.T.copy()).T
+        played[:] = exchange.swap(recorded.T.copy()).T
 
     return callback
 

@@ -133,7 +133,7 @@ def low_pass(
 ) -> np.ndarray:
     """Take the highs away (Butterworth, order 4, forth and back); the clean target loses them, too.
 
-    Without a delay: a network would learn to undo it wherever it hears no highs.
+    Without a delay: a network would learn to undo it wherever its input has no highs.
 
     Args:
         waveform: (samples,).

@@ -43,7 +43,7 @@ class Voice(NamedTuple):
     """A voice at the microphone.
 
     Args:
-        sound: what is heard of it, float32 (samples,).
+        sound: the voice with its room, float32 (samples,).
         target: what a denoiser shall make of it.
         group: the speaker, the first of them if there are two.
         drop_db: how much softer one of two speakers is, dB; 0 if there is one.
@@ -165,7 +165,7 @@ class Recipe:
         return self._degrade(rng, *self._at_level(rng, self._disturb(rng, noisy), clean))
 
     def _disturb(self, rng: np.random.Generator, noisy: np.ndarray) -> np.ndarray:
-        """Now and then what microphones and cables add to a sound before anything hears it."""
+        """Add, with their probabilities, the disturbances of microphones and cables."""
         config, rate = self.config, self.audio.sample_rate
         if _chance(rng, config.hum_probability):
             noisy = augment.add_hum(noisy, rate, rng, config.hum_snr_db)
@@ -403,13 +403,13 @@ class Mixer(Recipe):
     def babble(self, rng: np.random.Generator, avoid: str) -> np.ndarray:
         """The sum of many voices, each of another group, and none of the group `avoid`."""
         total = np.zeros(self.audio.frame_length, np.float32)
-        heard = {avoid}
+        drawn = {avoid}
         fewest, most = self.config.babble_voices
         for _ in range(rng.integers(fewest, most + 1)):
-            if heard >= self.voices.groups:
-                heard = {avoid}
-            index = self.voices.pick(rng, heard)
-            heard.add(self.voices.group_of[index])
+            if drawn >= self.voices.groups:
+                drawn = {avoid}
+            index = self.voices.pick(rng, drawn)
+            drawn.add(self.voices.group_of[index])
             level = self.voices.pool.recordings[index].active_rms
             gain = dsp.db_to_amplitude(rng.normal(0.0, BABBLE_SPREAD_DB))
             piece = self.voices.window(rng, index, len(total), (0, 0))
@@ -474,7 +474,7 @@ def with_gap(waveform: np.ndarray, rate: int, rng: np.random.Generator) -> np.nd
 def take_turns(
     first: np.ndarray, second: np.ndarray, rate: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """The first sound, but for a part of the window in which the second one is heard instead."""
+    """The first sound, but for a part of the window in which the second one takes its place."""
     length = len(first)
     begin = rng.uniform(*TURN_BEGIN_SHARE) * length
     end = begin + rng.uniform(*TURN_LENGTH_SHARE) * length

@@ -27,7 +27,7 @@ WALL_MARGIN_M = 0.4
 
 @dataclasses.dataclass(frozen=True)
 class ImpulseResponse:
-    """One room as heard at one place.
+    """Response of a room between two of its points.
 
     Args:
         full: the whole response, float32 (samples,).
@@ -126,7 +126,7 @@ def _places(room: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.
 def _image_sources(
     room: np.ndarray, mouth: np.ndarray, microphone: np.ndarray, rt60_s: float, until_s: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Arrival times (s) and gains of the mirror images heard before `until_s`."""
+    """Arrival times (s) and gains of the mirror images that arrive before `until_s`."""
     order = np.ceil(until_s * SPEED_OF_SOUND / (2.0 * room)).astype(int) + 1
     shifts = np.stack(
         np.meshgrid(*(np.arange(-n, n + 1) for n in order), indexing="ij"), axis=-1
@@ -137,8 +137,8 @@ def _image_sources(
     arrival = distance / SPEED_OF_SOUND
     bounces = (np.abs(shifts - mirrors) + np.abs(shifts)).sum(axis=-1)
     gain = _reflection_coefficient(room, rt60_s) ** bounces / np.maximum(distance, 0.1)
-    heard = arrival < until_s
-    return arrival[heard], gain[heard]
+    early = arrival < until_s
+    return arrival[early], gain[early]
 
 
 def _reflection_coefficient(room: np.ndarray, rt60_s: float) -> float:

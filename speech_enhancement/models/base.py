@@ -1,4 +1,4 @@
-"""What every model has in common: a Keras Tuner HyperModel that says how it hears.
+"""What every model has in common: a Keras Tuner HyperModel with its input and target.
 
 A model is one file with one subclass. It declares its audio geometry, its features and its loss,
 and draws its network in `network`; its hyper-parameter defaults are the published network, so

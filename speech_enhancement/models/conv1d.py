@@ -72,8 +72,8 @@ def convolution(x, filters: int, dilations: tuple[int, ...]):
 class TimeEmbedding(layers.Layer):
     """Sines and cosines of a time t in 0..1, which gives the network's filters a sense of when.
 
-    With `position`, t is where a sample lies in its window: the network can treat the ends, where
-    it hears one side only, differently from the middle, and equal windows sound equal wherever in
+    With `position`, t is where a sample lies in its window: the network can treat the ends, which
+    have one neighbour only, differently from the middle, and equal windows sound equal wherever in
     a recording they are. With `random`, t is drawn anew for each window in training, as the
     article has it, and is 1/2 at prediction, so that prediction gives the same result each time.
 

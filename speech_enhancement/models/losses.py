@@ -36,12 +36,11 @@ class CompressedSpectrum(keras.losses.Loss):
     L = magnitude * mean (|S|^c - |E|^c)^2 + complex * 1/2 mean |S |S|^(c-1) - E |E|^(c-1)|^2
         + magnitude * over_attenuation * mean max(|S|^c - |E|^c, 0)^2
         + si_snr * (-SI-SNR in dB), with S the clean and E the estimated STFT, c = 0.3. Compression
-    weighs soft and loud parts as the ear does; the STFT of the overlap-added estimate is what will
-    be heard of it. Both are brought to the level of the clean waveform first. S. Braun, I. Tashev,
-    "Data augmentation and loss normalization for deep noise suppression", 2020; Y. Luo,
-    N. Mesgarani, "TasNet", ICASSP 2018, for SI-SNR. Noise that is left is heard less than voice
-    that is missing, so that what is taken from the voice can count more: "DPDFNet", arXiv
-    2512.16420, 2025.
+    weighs soft and loud parts as the ear does; the STFT is that of the overlap-added estimate. Both
+    waveforms are brought to the level of the clean one first. S. Braun, I. Tashev, "Data
+    augmentation and loss normalization for deep noise suppression", 2020; Y. Luo, N. Mesgarani,
+    "TasNet", ICASSP 2018, for SI-SNR. Missing voice is more annoying than remaining noise, so that
+    it can be given more weight: "DPDFNet", arXiv 2512.16420, 2025.
 
     Args:
         magnitude, complex, si_snr: weights of the three terms.
@@ -103,7 +102,7 @@ class CompressedSpectrum(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("speech_enhancement")
 class CompressedSpectrumPESQ(CompressedSpectrum):
-    """`CompressedSpectrum`, and what PESQ hears of the difference; at 16 kHz only.
+    """`CompressedSpectrum` and the perceptual difference of PESQ; at 16 kHz only.
 
     L = L_compressed + pesq * (0.1 d + 0.0309 d_asymmetric), see `pesq_disturbance`; windows
     without voice have no such term. The other terms keep phase and level, which PESQ forgives.
@@ -163,7 +162,7 @@ class MaskLoss(keras.losses.Loss):
 
     L = 1/2 (f(S) * S - N)^2, averaged over bins and frames, with the noisy magnitude S, what noise
     adds to the clean one N = max(S - C, 0), and the network's mask f(S) in 0..1. A bin counts by
-    its energy, so the mask is free where there is nothing to hear. 360 Quality & Efficiency,
+    its energy, so the mask is free where there is no sound. 360 Quality & Efficiency,
     "Model-Based Audio Denoising Using Deep Learning for Device Quality Evaluation".
     """
 

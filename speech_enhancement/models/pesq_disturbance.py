@@ -1,4 +1,4 @@
-"""What PESQ hears of a difference, in `keras.ops`, so that a network can be trained on it.
+"""The perceptual difference of PESQ in `keras.ops`, so that a network can be trained with it.
 
 The perceptual model of PESQ for waveforms that are aligned already: loudness in Bark bands, its
 difference beyond what masking hides, and again with more weight on what was added than on what is
@@ -109,8 +109,8 @@ def bark_spectrum(waveform):
     spectrum = spectral_ops.stft(waveform, N_FFT, HOP, window="hann")
     power = ops.sum(ops.square(spectrum), axis=-1)  # (batch, frames, bins)
     aligned = ops.sum(power * ops.convert_to_tensor(aligned_bins()), axis=-1)
-    heard = ops.mean(aligned, axis=-1)
-    mean_square = 2.0 * heard / (HANN_POWER * N_FFT**2)
+    band_power = ops.mean(aligned, axis=-1)
+    mean_square = 2.0 * band_power / (HANN_POWER * N_FFT**2)
     gain = ALIGNED_POWER / (mean_square + 1e-9)
     return ops.matmul(power * gain[:, None, None], ops.convert_to_tensor(filterbank()))
 
@@ -161,7 +161,7 @@ def _disturbances(reference, degraded):
     added = ops.where(added < 3.0, 0.0, ops.minimum(added, 12.0))
     widened = difference[..., 1:] * ops.convert_to_tensor(WIDTH_BARK[1:].astype(np.float32))
     square = ops.sum(ops.square(widened), axis=-1) * float(WIDTH_BARK[1:].sum())
-    # A root has no gradient at 0, where nothing is heard.
+    # A root has no gradient at 0, where nothing is audible.
     return ops.sqrt(square + 1e-9), ops.sum(widened * added[..., 1:], axis=-1)
 
 

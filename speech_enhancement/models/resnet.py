@@ -21,7 +21,7 @@ class ResNet(DenoisingHyperModel):
     """Six blocks of two convolutions of 24 filters: 1.0 G multiply-adds per 128 x 128 window."""
 
     def network(self, hp) -> keras.Model:
-        """See `DenoisingHyperModel.network`; dilated blocks hear further at the same cost."""
+        """See `DenoisingHyperModel.network`; dilation widens the receptive field at no cost."""
         filters = hp.Choice("filters", [16, 24, 32, 48, 64], default=24)
         blocks = hp.Int("blocks", 2, 16, default=6)
         dilated = hp.Boolean("dilated", default=False)

@@ -182,7 +182,7 @@ def denoise_file(
     removal = _Removal()
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(writing(target, sound_format))
-        sinks: list[Sink] = [removal.hear]
+        sinks: list[Sink] = [removal.feed]
         if options.save_noise:
             noise = stack.enter_context(writing(noise_path(target), sound_format))
             sinks.append(lambda noisy, clean: noise.write(noisy - clean))
@@ -232,7 +232,7 @@ class _Removal:
     def __init__(self) -> None:
         self._before = self._after = 0.0
 
-    def hear(self, noisy: np.ndarray, clean: np.ndarray) -> None:
+    def feed(self, noisy: np.ndarray, clean: np.ndarray) -> None:
         """Take a block before and after."""
         self._before += float(np.vdot(noisy, noisy))
         self._after += float(np.vdot(clean, clean))
@@ -253,7 +253,7 @@ def _survey(recording: Recording, options: FileOptions) -> tuple[int, np.ndarray
         for whole in _pieces(recording, options):
             block = _mixed(whole, options)
             meter.feed(block)
-            loss.hear(whole, block)
+            loss.feed(whole, block)
             n_samples += block.shape[1]
     except UserError as error:
         text = str(error)
@@ -275,7 +275,7 @@ class _AverageLoss:
         self._channels = self._average = 0.0
         self._n_channels = 1
 
-    def hear(self, channels: np.ndarray, average: np.ndarray) -> None:
+    def feed(self, channels: np.ndarray, average: np.ndarray) -> None:
         """Take a block (channels, samples), and its average or itself."""
         self._n_channels = len(channels)
         self._channels += float(np.vdot(channels, channels)) / len(channels)

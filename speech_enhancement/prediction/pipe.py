@@ -1,6 +1,6 @@
 """Denoises standard input to standard output.
 
-Sound that has a header, or needs to be heard twice, is kept in a temporary file until it is
+Sound that has a header, or has to be read twice, is kept in a temporary file until it is
 complete. Raw samples for a network that streams come out as they go in:
 
     arecord -t raw -f S16_LE -r 16000 | python main.py - --raw_format s16,16000

@@ -278,7 +278,7 @@ def dnsmos(clean: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, floa
     """Listening scores 1..5 that a network predicts from the estimate alone.
 
     Args:
-        clean: not heard.
+        clean: not used.
         estimate: float (samples,).
         rate: Hz; below 16000 it is resampled, and a missing high band costs points.
 

@@ -61,8 +61,8 @@ class Scorer:
     """How pairs are scored; the same for all systems of a report.
 
     Args:
-        rate: Hz that recordings are brought to, denoised and scored at; a peer hears a recording
-            at the recording's own rate.
+        rate: Hz that recordings are brought to, denoised and scored at; a peer receives a
+            recording at the recording's own rate.
         metrics: names in `registry.METRICS`.
     """
 

@@ -228,14 +228,14 @@ class Features:
         return self._unscale_magnitude(output) / np.maximum(magnitude, dsp.TINY)
 
     def denoise(self, waveform: np.ndarray, network: Network, config: AudioConfig) -> np.ndarray:
-        """Clean waveforms (batch, samples) that a network hears in noisy ones."""
+        """Clean waveforms (batch, samples) that a network estimates from noisy ones."""
         _, estimate = self.spectra(waveform, network, config)
         return dsp.istft(estimate, config, waveform.shape[-1])
 
     def spectra(
         self, waveform: np.ndarray, network: Network, config: AudioConfig
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Noisy spectrograms (batch, bins, frames) and the clean ones that a network hears.
+        """Noisy spectrograms (batch, bins, frames) and a network's estimates of the clean ones.
 
         Noise can make a voice quieter by interference, but without its phase no network can tell
         where: a magnitude is only ever lowered.

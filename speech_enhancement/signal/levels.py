@@ -34,7 +34,7 @@ class LevelMeter:
         self._rest = np.zeros((channels, 0), np.float32)
 
     def feed(self, block: np.ndarray) -> None:
-        """Hear a block (channels, samples).
+        """Measure a block (channels, samples).
 
         Raises:
             UserError: it holds NaN or infinite samples.
@@ -74,10 +74,10 @@ class LevelMeter:
 
 def _active_rms(power: np.ndarray, count: np.ndarray) -> float:
     """Level of one channel's histogram, over the frames within 40 dB of the loudest."""
-    heard = np.flatnonzero(count)
-    if not len(heard) or heard[-1] == 0:
+    filled = np.flatnonzero(count)
+    if not len(filled) or filled[-1] == 0:
         return 0.0  # nothing is louder than `LOWEST_DB`
-    first = max(0, heard[-1] - round(dsp.ACTIVE_RANGE_DB * BINS_PER_DB))
+    first = max(0, filled[-1] - round(dsp.ACTIVE_RANGE_DB * BINS_PER_DB))
     return float(np.sqrt(power[first:].sum() / count[first:].sum()))
 
 

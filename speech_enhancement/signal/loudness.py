@@ -47,7 +47,7 @@ class LoudnessMeter:
         self.peak = 0.0
 
     def feed(self, block: np.ndarray) -> None:
-        """Hear a block (channels, samples)."""
+        """Measure a block (channels, samples)."""
         if not block.shape[1]:
             return
         import scipy.signal

@@ -1,4 +1,4 @@
-"""Examples of what a network does while it is trained, to hear and to see in TensorBoard."""
+"""Examples of a network's output during its training, as sound and pictures in TensorBoard."""
 
 from __future__ import annotations
 

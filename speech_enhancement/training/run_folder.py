@@ -22,7 +22,7 @@ class Origin:
 
     Args:
         continued: whether it goes on with a network, or from random weights.
-        hours_before: hours of sound that the network had heard.
+        hours_before: hours of audio that the network was trained with before.
     """
 
     continued: bool = False
