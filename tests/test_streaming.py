@@ -160,7 +160,7 @@ BLOCK, LATENCY = 4, 12
 
 @hypothesis.given(st.lists(st.integers(0, 3), max_size=60))
 def test_exchange_keeps_the_latency_whatever_the_network_does(schedule):
-    """Recorded samples count up from 1; the network hands on some blocks after each that is recorded."""
+    """Recorded samples count up from 1; after each block, the network hands on some blocks."""
     exchange = BlockExchange(1, LATENCY)
     exchange._recorded = queue.Queue(5)
     clock = 0
