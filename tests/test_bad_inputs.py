@@ -726,6 +726,17 @@ class TestPipes:
         assert (code, err) == (0, b"")
         assert soundfile.read(io.BytesIO(out))[0].shape == TONE.shape
 
+    @pytest.mark.parametrize("audio_format", ["wav", "flac", "mp3", "ogg"])
+    def test_what_is_limited_is_said(self, audio_format, monkeypatch, capsysbinary, weights):
+        options = (f"--format={audio_format}", "--strength=0")
+        subtype = "PCM_16" if audio_format == "wav" else "FLOAT"  # a WAV of floats has no limit
+        data = encoded(4 * TONE if subtype == "PCM_16" else 9 * TONE, subtype=subtype)
+        code, out, err = self.run(monkeypatch, capsysbinary, data, weights, *options)
+        assert code == 0
+        assert np.abs(soundfile.read(io.BytesIO(out))[0]).max() > 0.7
+        is_limited = re.fullmatch(rb"note: standard input: \d+ samples clipped\n", err)
+        assert bool(is_limited) == (audio_format != "wav")
+
     def test_raw_with_half_a_sample_at_the_end(self, monkeypatch, capsysbinary, weights):
         data = (TONE * 32767).astype("<i2").tobytes() + b"\x01"
         options = ("--raw_format=s16,8000",)

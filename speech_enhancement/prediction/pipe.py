@@ -67,7 +67,8 @@ def _denoise_whole(
             report = denoise(noisy, clean)
         except UserError as error:
             raise UserError(str(error).replace(str(noisy), "standard input")) from error
-        for note in (*notes, *report.notes):
+        clipped = [f"{report.clipped} samples clipped"] if report.clipped else []
+        for note in (*notes, *clipped, *report.notes):
             print(f"note: standard input: {printable(note)}", file=sys.stderr)
         with clean.open("rb") as file:
             shutil.copyfileobj(file, sink)
