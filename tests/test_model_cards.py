@@ -1,6 +1,9 @@
 """Every network that the repository ships has a page, made of its card and its scores."""
 
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 
@@ -45,6 +48,22 @@ def test_page_says_what_someone_needs_to_know(name):
     assert [s for s in sections if s != "What was tried"] == [*wanted, "Network", "Files"]
     for fact in ("| seed |", "| hours of training audio |", "CC BY", "| `" + name + ".onnx` |"):
         assert fact in page
+
+
+@pytest.mark.parametrize("own_layers", [True, False])
+def test_pages_say_how_keras_opens_the_networks(own_layers):
+    """In a process that knows nothing of this project but what the pages tell it."""
+    lines, found = ["import keras"], 0
+    for name in NAMES:
+        page = (make_model_cards.WEIGHTS / f"{name}.md").read_text()
+        imported = re.findall(r"`(import speech_enhancement\S+)` makes them known to", page)
+        if bool(imported) == own_layers:
+            lines += [*imported, *re.findall(r"`(keras.saving.load_model\(.*\))`", page)]
+            found += 1
+    assert found
+    assert sum("load_model" in line for line in lines) == found
+    command = [sys.executable, "-c", "\n".join(lines)]
+    subprocess.run(command, cwd=make_model_cards.REPOSITORY, check=True, timeout=300)
 
 
 def test_no_page_is_without_its_network():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -201,9 +202,25 @@ def network(card: ModelCard) -> str:
 
 
 def files(name: str, card: ModelCard) -> str:
-    """Its files and their digests."""
+    """Its files, their digests, and how Keras opens its own without this project's commands."""
     rows = [[f"`{name}{suffix}`", f"`{digest}`"] for suffix, digest in card.sha256.items()]
-    return report.table(["file", "SHA-256"], rows)
+    table = report.table(["file", "SHA-256"], rows)
+    if ".keras" not in card.sha256:
+        return table
+    load = f'`keras.saving.load_model("weights/{name}.keras")`'
+    if not has_own_layers(WEIGHTS / f"{name}.keras"):
+        return f"{table}\n\nKeras alone opens the network: {load}."
+    module = registry.MODELS[card.model].split(":")[0]
+    layers = f"`import speech_enhancement{module}`"
+    return (
+        f"{table}\n\nThe network has layers of this project: {layers} makes them known to {load}."
+    )
+
+
+def has_own_layers(path: Path) -> bool:
+    """Whether a `.keras` file needs more than Keras to be opened."""
+    with zipfile.ZipFile(path) as archive:
+        return b'"speech_enhancement>' in archive.read("config.json")
 
 
 def listed(items: list[str]) -> str:
