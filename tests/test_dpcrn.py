@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 from speech_enhancement import errors
+from speech_enhancement.inference import keras_archive
 from speech_enhancement.models import dpcrn, losses, spectral_ops
 from speech_enhancement.signal import dsp, features
 from speech_enhancement.training import saving
@@ -196,7 +197,7 @@ class TestBidirectional:
     ):
         card = saving.save_network(tmp_path / "offline", offline, hyper_model)
         assert card.any_length and not card.streaming
-        loaded = saving.load_keras(tmp_path / "offline.keras")
+        loaded = keras_archive.load(tmp_path / "offline.keras")
         for a, b in zip(loaded.get_weights(), offline.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
 

@@ -18,8 +18,9 @@ import soundfile
 from speech_enhancement import registry
 from speech_enhancement.cli import main
 from speech_enhancement.files import audio_io
+from speech_enhancement.inference import keras_archive
 from speech_enhancement.signal import dsp
-from speech_enhancement.training import callbacks, saving
+from speech_enhancement.training import callbacks
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EPOCHS = 3
@@ -125,7 +126,7 @@ def test_a_new_training_goes_on_from_weights_and_optimizer(folder, training_comm
     path = folder / "weights" / "twice.keras"
     command = [*training_command, "--name_model", "twice", "--epochs", "1", "--save_optimizer"]
     assert main.main(command) == 0
-    assert float(saving.load_keras(path, compile=True).optimizer.iterations) > 0
+    assert float(keras_archive.load(path, compile=True).optimizer.iterations) > 0
     assert main.main([*command, "--no-training_from_scratch"]) == 0
     first = read_log(folder, "whole")[0]
     assert read_log(folder, "twice")[0]["loss"] < first["loss"]

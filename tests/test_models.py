@@ -14,6 +14,7 @@ from small_dataset import AUDIO
 from speech_enhancement import registry
 from speech_enhancement.config import AudioConfig
 from speech_enhancement.errors import UsageError, UserError
+from speech_enhancement.inference import keras_archive
 from speech_enhancement.inference.enhancer import Enhancer
 from speech_enhancement.models.base import DenoisingHyperModel
 from speech_enhancement.signal.features import Features
@@ -96,7 +97,7 @@ def test_it_trains_saves_reloads_and_denoises(name, tmp_path, rng, monkeypatch):
     train_one_step(hyper_model, model, rng)
 
     model.save(tmp_path / "net.keras")
-    reloaded = saving.load_keras(tmp_path / "net.keras")
+    reloaded = keras_archive.load(tmp_path / "net.keras")
     noisy, _ = windows(hyper_model, rng)
     expected = denoise(hyper_model, model, noisy)
     assert expected.shape == noisy.shape

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 from small_dataset import AUDIO
 
+from speech_enhancement.inference import keras_archive
 from speech_enhancement.inference.enhancer import Enhancer
 from speech_enhancement.models.dncnn import DnCNN
 from speech_enhancement.training import saving
@@ -38,7 +39,7 @@ def test_the_optimizer_goes_on_where_it_was_but_for_its_schedule(optimizer, tmp_
     first.save(tmp_path / "first.keras")
     second = trained(optimizer, seed=1)
     second.optimizer.learning_rate = 0.25
-    saved = saving.load_keras(tmp_path / "first.keras", compile=True)
+    saved = keras_archive.load(tmp_path / "first.keras", compile=True)
     assert saving.copy_moments(saved, second)
     assert all(np.array_equal(a, b) for a, b in zip(moments(first), moments(second), strict=True))
     assert any(np.any(m) for m in moments(second))
@@ -69,6 +70,6 @@ def test_a_file_without_an_optimizer_or_with_another_leaves_it_as_it_was(tmp_pat
     model = trained("adam", seed=1)
     before = moments(model)
     for name in ("other", "without"):
-        saved = saving.load_keras(tmp_path / f"{name}.keras", compile=True)
+        saved = keras_archive.load(tmp_path / f"{name}.keras", compile=True)
         assert not saving.copy_moments(saved, model)
     assert all(np.array_equal(a, b) for a, b in zip(before, moments(model), strict=True))

@@ -17,7 +17,7 @@ from speech_enhancement.export.check import RealSound, difference, milliseconds_
 from speech_enhancement.export.formats import Exporter, TrainedNetwork, check_packages
 from speech_enhancement.export.report import ExportRow
 from speech_enhancement.files import atomic, audio_io, provenance
-from speech_enhancement.inference import network_files, runtime
+from speech_enhancement.inference import keras_archive, network_files, runtime
 from speech_enhancement.inference.card import ModelCard, file_sha256
 
 RECORDINGS = places.DEMO_DATA / "noisy"
@@ -55,7 +55,7 @@ def export_networks(
     for stem in stems:
         runtime.network_path(stem, "keras")
     folder = make_folder(Path(export_dir), stems)
-    runtime.limit_keras_threads(1)
+    keras_archive.limit_threads(1)
     sounds = audio_io.find_audio_files(recordings or RECORDINGS)
     rows = [row for stem in stems for row in export_network(stem, exporters, folder, sounds)]
     report.save(folder, rows, provenance.circumstances(PACKAGES))
@@ -153,7 +153,7 @@ def save_cards(trained: TrainedNetwork, kept: list[Path]) -> None:
     files = {path: file_sha256(path) for path in kept if path.is_file()}
     for stem in {path.with_suffix("") for path in files}:
         digests = {path.suffix: sha for path, sha in files.items() if path.with_suffix("") == stem}
-        path = stem.with_name(f"{stem.name}.json")
+        path = network_files.file_of(stem, network_files.CARD)
         card = dataclasses.replace(
             trained.card, sha256=earlier_digests(path, trained.card) | digests
         )

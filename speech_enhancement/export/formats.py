@@ -32,7 +32,7 @@ import numpy as np
 
 from speech_enhancement import places, registry
 from speech_enhancement.errors import UserError
-from speech_enhancement.inference import runtime
+from speech_enhancement.inference import keras_archive, network_files, runtime
 from speech_enhancement.inference.card import ModelCard, file_sha256
 from speech_enhancement.models.base import DenoisingHyperModel
 from speech_enhancement.signal.features import Network
@@ -69,12 +69,11 @@ class TrainedNetwork:
             UserError: there is none, or its files do not belong together.
         """
         saved = runtime.network_path(stem, "keras")
-        card = ModelCard.load(stem.with_name(f"{stem.name}.json"))
-        if card.sha256.get(".keras") != file_sha256(saved):
-            raise UserError(f"{saved} is not the network that {stem.name}.json describes")
+        card = ModelCard.beside(stem)
+        card.check_file(saved)
         model_class = registry.resolve(registry.MODELS, "model", card.model)
         hyper_model = model_class(audio=card.audio, features=card.features)
-        return cls(card, hyper_model, saving.load_keras(saved), saved)
+        return cls(card, hyper_model, keras_archive.load(saved), saved)
 
     def step(self, n_frames: int | None) -> keras.Model:
         """The network with its state as inputs and outputs, for `n_frames` frames a call."""
@@ -117,19 +116,19 @@ class Exporter(Protocol):
 class Onnx(Exporter):
     """ONNX in 32 bits; see `Exporter`."""
 
-    suffix = ".onnx"
+    suffix = network_files.ONNX
 
     def write(self, trained: TrainedNetwork, path: Path, examples: np.ndarray) -> None:
         """See `Exporter.write`; the twin that was saved with the network will do."""
-        twin = trained.saved.with_suffix(".onnx")
-        if twin.is_file() and trained.card.sha256.get(".onnx") == file_sha256(twin):
+        twin = trained.saved.with_suffix(network_files.ONNX)
+        if twin.is_file() and trained.card.sha256.get(network_files.ONNX) == file_sha256(twin):
             shutil.copyfile(twin, path)
         else:
             saving.export_onnx(trained.hyper_model, trained.model, trained.saved, path)
 
     def read(self, path: Path, card: ModelCard) -> Network:
         """See `Exporter.read`."""
-        card = dataclasses.replace(card, sha256={".onnx": file_sha256(path)})
+        card = dataclasses.replace(card, sha256={network_files.ONNX: file_sha256(path)})
         network = runtime.load_network(path.with_suffix(""), card, "onnx", threads=1)
         return frame_by_frame(network.step, network.initial_state()) if card.streaming else network
 

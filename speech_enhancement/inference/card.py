@@ -109,8 +109,7 @@ class ModelCard:
         Raises:
             UserError: there is none, or it is not a card of this project.
         """
-        stem = Path(path).with_name(Path(path).name.removesuffix(".json"))
-        network_files.complete_for_reading(stem)
+        network_files.complete_for_reading(network_files.stem_of(Path(path)))
         try:
             fields = json_files.load(path, "a model card", CARD)
         except OSError as error:
@@ -121,6 +120,28 @@ class ModelCard:
         except UsageError as error:
             raise UserError(f"{path} is not a model card: {error}") from error
         return cls(**fields)
+
+    @classmethod
+    def beside(cls, stem: Path) -> ModelCard:
+        """The card of a network.
+
+        Args:
+            stem: path of the network's files without suffix.
+
+        Raises:
+            UserError: there is none, or it is not a card of this project.
+        """
+        return cls.load(network_files.file_of(stem, network_files.CARD))
+
+    def check_file(self, path: Path) -> None:
+        """Refuse a file of a network that is not the one that was saved with this card.
+
+        Raises:
+            UserError: it is another.
+        """
+        if self.sha256.get(path.suffix) != file_sha256(path):
+            card = f"{path.name.removesuffix(path.suffix)}{network_files.CARD}"
+            raise UserError(f"{path} is not the network that {card} describes")
 
 
 def file_sha256(path: Path) -> str:

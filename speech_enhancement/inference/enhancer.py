@@ -28,10 +28,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from speech_enhancement import places, registry
+from speech_enhancement import registry
 from speech_enhancement.errors import UsageError
 from speech_enhancement.files.headers import MAX_CHANNELS, MAX_RATE, MIN_RATE
-from speech_enhancement.inference import block_denoiser, blocks
+from speech_enhancement.inference import block_denoiser, blocks, network_files
 from speech_enhancement.inference import runtime as runtimes
 from speech_enhancement.inference.blocks import Denoised, GainLimits, Resampler
 from speech_enhancement.inference.card import ModelCard
@@ -81,11 +81,11 @@ class Enhancer:
             UserError: there is no such network, or its files do not belong together.
         """
         limits = checked_limits(strength, max_attenuation_db)
-        stem = runtimes.network_stem(Path(network))
+        stem = network_files.stem_of(Path(network))
         if stem == Path(stem.name):
-            stem = places.shipped_stem(stem)
+            stem = network_files.shipped_stem(stem)
         runtimes.network_path(stem, runtime)
-        card = ModelCard.load(stem.with_name(stem.name + runtimes.CARD_SUFFIX))
+        card = ModelCard.beside(stem)
         threads = threads or runtimes.available_threads()
         return cls(runtimes.load_network(stem, card, runtime, threads), card, limits)
 

@@ -1,11 +1,14 @@
-"""What a `.keras` file is, before Keras opens it: a whole archive of a size that a network has."""
+"""Opens `.keras` files, once they are known to be whole archives of a size that a network has."""
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
+from speech_enhancement import places, registry
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import json_files
 
@@ -35,6 +38,51 @@ def check(path: Path) -> None:
         raise UserError(f"{path} is damaged: {error}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is no Keras network: {error}") from error
+
+
+def load(
+    path: Path, model: str | None = None, threads: int | None = None, compile: bool = False
+) -> Any:
+    """A saved network as a `keras.Model`, without running any code that the file may carry.
+
+    Args:
+        path: of the `.keras` file.
+        model: name in `registry.MODELS`, whose own layers become known to Keras; those of the
+            models that are imported already are known.
+        threads: see `limit_threads`; no limit by default.
+        compile: with its loss and its optimizer, where the file holds them.
+
+    Raises:
+        UserError: the file is missing or is not a network, or Keras is not installed.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"No network at {path}")
+    check(Path(path))
+    try:
+        import keras
+    except ImportError as error:
+        raise UserError(f"{path} needs `{places.install_command('train')}`") from error
+    if threads is not None:
+        limit_threads(threads)
+    if model is not None:
+        registry.resolve(registry.MODELS, "model", model)
+    try:
+        return keras.saving.load_model(path, compile=compile, safe_mode=True)
+    except Exception as error:  # a damaged archive raises whatever its damage causes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"Cannot read {path} as a Keras network: {reason}") from error
+
+
+def limit_threads(threads: int) -> None:
+    """Keep TensorFlow to the threads asked for, if it has not started its own yet."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow
+
+    with contextlib.suppress(RuntimeError):
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
 
 
 def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:

@@ -35,9 +35,33 @@ def stem_of(path: Path) -> Path:
     return path.with_suffix("") if path.suffix in SUFFIXES else path
 
 
+def folder_of_networks(folder: Path) -> Path:
+    """The folder to read networks from: that of the shipped ones where the default has none."""
+    missing = folder == places.WEIGHTS and not folder.is_dir()
+    return places.SHIPPED_WEIGHTS if missing else folder
+
+
+def stem_in(folder: Path, name: str) -> Path:
+    """Path of a network's files without a suffix; the default folder has the shipped ones, too.
+
+    Args:
+        folder: folder of networks.
+        name: name of the network, or of one of its files.
+    """
+    stem = stem_of(folder / name)
+    return shipped_stem(stem) if folder == places.WEIGHTS else stem
+
+
+def shipped_stem(stem: Path) -> Path:
+    """The path of a shipped network where there is none at `stem`, and one bears its name."""
+    shipped = places.SHIPPED_WEIGHTS / stem.name
+    is_missing = not file_of(stem, CARD).is_file() and file_of(shipped, CARD).is_file()
+    return shipped if is_missing else stem
+
+
 def names_in(folder: Path, suffix: str = ONNX) -> list[str]:
     """Names of the networks in a folder that have a certain file, sorted."""
-    return sorted(path.stem for path in places.folder_of_networks(folder).glob(f"*{suffix}"))
+    return sorted(path.stem for path in folder_of_networks(folder).glob(f"*{suffix}"))
 
 
 def stems_of(folder: Path, names: Sequence[str], suffix: str = ONNX) -> list[Path]:
@@ -54,8 +78,8 @@ def stems_of(folder: Path, names: Sequence[str], suffix: str = ONNX) -> list[Pat
     if list(names) == [ALL]:
         names = names_in(folder, suffix)
         if not names:
-            raise UserError(f"There are no networks in {places.folder_of_networks(folder)}")
-    return [places.network_stem(folder, name) for name in names]
+            raise UserError(f"There are no networks in {folder_of_networks(folder)}")
+    return [stem_in(folder, name) for name in names]
 
 
 @contextlib.contextmanager

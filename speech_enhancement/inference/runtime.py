@@ -13,16 +13,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from speech_enhancement import places, registry
+from speech_enhancement import registry
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.inference import keras_archive, network_files
-from speech_enhancement.inference.card import ModelCard, file_sha256
+from speech_enhancement.inference.card import ModelCard
 
 # ONNX Runtime would otherwise report to its maker, from its import on.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-SUFFIXES = {"onnx": ".onnx", "keras": ".keras"}
-CARD_SUFFIX = ".json"
+SUFFIXES = {"onnx": network_files.ONNX, "keras": network_files.KERAS}
 
 State = dict[str, np.ndarray]
 
@@ -56,16 +55,10 @@ def load_network(stem: Path, card: ModelCard, runtime: str = "auto", threads: in
         UserError: there is no network, or it is not the one that the card describes.
     """
     path = network_path(stem, runtime)
-    if card.sha256.get(path.suffix) != file_sha256(path):
-        raise UserError(f"{path} is not the network that {stem.name}.json describes")
+    card.check_file(path)
     if path.suffix == ".keras":
         return _load_keras(path, card, threads)
     return _load_onnx(path, card, threads)
-
-
-def network_stem(path: Path) -> Path:
-    """The path of a network without suffix, whichever of its files is named."""
-    return path.with_suffix("") if path.suffix in (*SUFFIXES.values(), CARD_SUFFIX) else path
 
 
 def network_path(stem: Path, runtime: str = "auto") -> Path:
@@ -81,7 +74,7 @@ def network_path(stem: Path, runtime: str = "auto") -> Path:
         )
     network_files.complete_for_reading(stem)
     names = SUFFIXES if runtime == "auto" else [runtime]
-    paths = [stem.with_name(stem.name + SUFFIXES[name]) for name in names]
+    paths = [network_files.file_of(stem, SUFFIXES[name]) for name in names]
     for path in paths:
         if path.is_file():
             return path
@@ -90,9 +83,9 @@ def network_path(stem: Path, runtime: str = "auto") -> Path:
 
 def _known_networks(folder: Path) -> str:
     """The names that a weights folder does hold, for the error."""
-    folder = places.folder_of_networks(folder)
-    names = sorted({path.stem for path in folder.glob("*.onnx")})
-    return f"; {folder} has {', '.join(names)}" if names else ""
+    names = network_files.names_in(folder)
+    held = f"; {network_files.folder_of_networks(folder)} has {', '.join(names)}"
+    return held if names else ""
 
 
 def available_threads() -> int:
@@ -196,31 +189,6 @@ def _load_keras(path: Path, card: ModelCard, threads: int) -> Callable[[np.ndarr
     """The network in Keras, whatever its backend."""
     if card.streaming:
         raise UserError(f"{path} carries a state, which needs its ONNX twin: use --runtime onnx")
-    keras_archive.check(path)
-    try:
-        import keras
-    except ImportError as error:
-        raise UserError(f"{path} needs `{places.install_command('train')}`") from error
-    limit_keras_threads(threads)
-    # Importing a model makes the layers of its own known to Keras.
-    registry.resolve(registry.MODELS, "model", card.model)
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # a damaged archive raises whatever its damage causes
-        raise UserError(f"Keras cannot read {path}: {error}") from error
+    model = keras_archive.load(path, card.model, threads)
     _check_shape(path, list(model.input_shape), card)
     return lambda batch: np.asarray(model.predict_on_batch(batch))
-
-
-def limit_keras_threads(threads: int) -> None:
-    """Keep TensorFlow to the threads asked for, if it has not started its own yet."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return
-    import contextlib
-
-    import tensorflow
-
-    with contextlib.suppress(RuntimeError):
-        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)

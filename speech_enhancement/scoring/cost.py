@@ -77,7 +77,7 @@ def _network_size(system: System) -> dict[str, Any]:
     if system.kind != "network":
         return {}
     stem = Path(system.source)
-    card = ModelCard.load(stem.with_name(stem.name + ".json"))
+    card = ModelCard.beside(stem)
     return {"parameters": card.parameters, "macs_per_s": macs_per_s(stem, card)}
 
 

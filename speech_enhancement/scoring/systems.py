@@ -55,5 +55,5 @@ def network_system(stem: Path) -> System:
     Raises:
         UserError: there is none, or it has no card.
     """
-    card = ModelCard.load(stem.with_name(stem.name + ".json"))
+    card = ModelCard.beside(stem)
     return System(stem.name, "network", str(stem), json.dumps(card.sha256, sort_keys=True))

@@ -28,7 +28,7 @@ def card_of(stem: Path, model: str) -> ModelCard:
         UserError: there is none.
         UsageError: it is another model's.
     """
-    card = ModelCard.load(stem.with_name(f"{stem.name}.json"))
+    card = ModelCard.beside(stem)
     _require(stem, "model", card.model, model)
     return card
 

@@ -16,6 +16,7 @@ import keras
 import keras_tuner
 
 from speech_enhancement.errors import UserError
+from speech_enhancement.inference import keras_archive, network_files
 from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.models.base import DenoisingHyperModel
 from speech_enhancement.training import (
@@ -139,7 +140,7 @@ def _train(data: TrainingData, design: Design, learning: Learning, run: Run) -> 
     steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
     card = saving.save_network(
         run.stem,
-        saving.load_keras(run.folder / callbacks.BEST, compile=learning.save_optimizer),
+        keras_archive.load(run.folder / callbacks.BEST, compile=learning.save_optimizer),
         hyper_model,
         hyperparameters=hp.values,
         training=summary(*batches, learning, run, origin, steps),
@@ -214,7 +215,7 @@ def build(
     with devices.mirrored_scope():
         model = hyper_model.build(hp)
         if not run.from_scratch and not run.resume:
-            saving.load_weights_into(model, run.weights_folder / f"{run.name}.keras")
+            saving.load_weights_into(model, network_files.file_of(run.stem, network_files.KERAS))
     return model
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from speech_enhancement.config import AudioConfig
+from speech_enhancement.inference import network_files
 from speech_enhancement.signal.features import Features
 
 LICENCE = "as the recordings that it was trained with, which its card names"
@@ -34,7 +35,7 @@ def properties(
         "representation": features.representation,
         "target": features.target,
         "licence": training.get("licence", LICENCE),
-        "card": f"{name}.json",
+        "card": f"{name}{network_files.CARD}",
     }
     return {key: str(value) for key, value in facts.items()}
 

@@ -18,8 +18,6 @@ from speech_enhancement.files import atomic, locks
 from speech_enhancement.inference import network_files
 from speech_enhancement.training import callbacks
 
-NETWORK_SUFFIXES = (".keras", ".onnx", ".json")
-
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -107,7 +105,7 @@ def what_is_there(run: Run) -> Path | None:
     network_files.complete(run.stem)
     if (run.folder / callbacks.BEST).exists() or is_interrupted(run.folder):
         return run.folder
-    files = (run.weights_folder / f"{run.name}{suffix}" for suffix in NETWORK_SUFFIXES)
+    files = (network_files.file_of(run.stem, suffix) for suffix in network_files.SUFFIXES)
     return next(filter(Path.exists, files), None)
 
 

@@ -14,15 +14,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from speech_enhancement import places, registry
+from speech_enhancement import places
 from speech_enhancement.errors import UserError
-from speech_enhancement.inference import keras_archive
+from speech_enhancement.inference import keras_archive, network_files
 from speech_enhancement.inference.card import ModelCard, file_sha256
 from speech_enhancement.inference.network_files import replacing_network
 from speech_enhancement.models.base import DenoisingHyperModel
 from speech_enhancement.training import onnx_metadata
-
-NETWORK_SUFFIXES = (".keras", ".onnx")
 
 
 def save_network(
@@ -41,7 +39,8 @@ def save_network(
     """
     with replacing_network(stem) as folder:
         keras_path, onnx_path, card_path = (
-            folder / f"{Path(stem).name}{suffix}" for suffix in (*NETWORK_SUFFIXES, ".json")
+            network_files.file_of(folder / Path(stem).name, suffix)
+            for suffix in network_files.SUFFIXES
         )
         model.save(keras_path)
         export_onnx(hyper_model, model, keras_path, onnx_path)
@@ -66,33 +65,13 @@ def save_network(
     return card
 
 
-def load_keras(path: Path, compile: bool = False) -> keras.Model:
-    """A saved network, without running any code that the file may carry.
-
-    Args:
-        path: of the `.keras` file.
-        compile: with its loss and its optimizer, where the file holds them.
-
-    Raises:
-        UserError: the file is missing or is not a network.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"No network at {path}")
-    keras_archive.check(Path(path))
-    try:
-        return keras.saving.load_model(path, compile=compile, safe_mode=True)
-    except Exception as error:  # a damaged archive raises whatever its damage causes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"Cannot read {path} as a Keras network: {reason}") from error
-
-
 def load_weights_into(model: keras.Model, path: Path) -> None:
     """Copy the weights of a saved network into one of the same shape, and its optimizer's moments.
 
     Raises:
         UserError: the file is missing or holds another network.
     """
-    saved = load_keras(path, compile=True)
+    saved = keras_archive.load(path, compile=True)
     weights = saved.get_weights()
     try:
         model.set_weights(weights)
@@ -185,8 +164,7 @@ def _export_in_tensorflow_process(model_name: str, saved: Path, path: Path) -> N
 
 def _main(model_name: str, saved: str, path: str) -> None:
     """Export a saved network from a process of its own."""
-    registry.resolve(registry.MODELS, "model", model_name)
-    export_with_tensorflow(load_keras(Path(saved)), Path(path))
+    export_with_tensorflow(keras_archive.load(Path(saved), model_name), Path(path))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from speech_enhancement import places
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import workers
 from speech_enhancement.files.audio_files import Recording, is_risky, output_suffix
-from speech_enhancement.inference import runtime
+from speech_enhancement.inference import network_files, runtime
 from speech_enhancement.inference.enhancer import Enhancer, checked_limits
 from speech_enhancement.prediction.one_file import (
     FileOptions,
@@ -216,13 +216,9 @@ def network_names(folder: Path) -> list[str]:
     Raises:
         UserError: there are none.
     """
-    cards = sorted(folder.glob(f"*{runtime.CARD_SUFFIX}"))
-    suffixes = runtime.SUFFIXES.values()
-    names = [
-        card.stem
-        for card in cards
-        if any(card.with_suffix(suffix).is_file() for suffix in suffixes)
-    ]
+    known = network_files.names_in(folder, network_files.CARD)
+    runnable = {n for s in runtime.SUFFIXES.values() for n in network_files.names_in(folder, s)}
+    names = [name for name in known if name in runnable]
     if not names:
         raise UserError(f"There are no networks in {folder}")
     return names

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import threading
 
-from speech_enhancement import places, registry
+from speech_enhancement import registry
 from speech_enhancement.errors import UserError
+from speech_enhancement.inference import network_files
 from speech_enhancement.web import server
 from speech_enhancement.web.denoiser import WebDenoiser
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
-    folder = places.folder_of_networks(options.weights_folder)
+    folder = network_files.folder_of_networks(options.weights_folder)
     denoiser = WebDenoiser(folder, options.max_minutes, options.runtime, options.threads)
     name = name_of(options, denoiser)
     listening = server.Listening(

@@ -12,7 +12,7 @@ from speech_enhancement.cli import args, process
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import atomic, audio_io
 from speech_enhancement.files.audio_files import RawFormat, is_risky
-from speech_enhancement.inference import runtime
+from speech_enhancement.inference import network_files, runtime
 from speech_enhancement.inference.enhancer import Enhancer
 from speech_enhancement.prediction.batch import BatchSettings, denoise_apart, denoise_jobs
 from speech_enhancement.prediction.jobs import (
@@ -79,7 +79,7 @@ def settings_of(options: argparse.Namespace) -> BatchSettings:
     """What all recordings share."""
     threads = options.threads or runtime.available_threads()
     return BatchSettings(
-        stem=runtime.network_stem(places.network_stem(options.weights_folder, options.name_model)),
+        stem=network_files.stem_in(options.weights_folder, options.name_model),
         runtime=options.runtime,
         threads=max(1, threads // options.jobs),
         strength=options.strength,

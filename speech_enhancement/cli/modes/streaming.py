@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 
-from speech_enhancement import places
 from speech_enhancement.cli import args, process
 from speech_enhancement.errors import UsageError
 from speech_enhancement.files.audio_files import RawFormat
+from speech_enhancement.inference import network_files
 from speech_enhancement.inference.enhancer import Enhancer, check_channels, check_rate
 from speech_enhancement.live import devices
 from speech_enhancement.live.devices import Devices
@@ -92,7 +92,7 @@ def rate_of_devices(enhancer: Enhancer, source: str | int | None) -> int:
 def load(options: argparse.Namespace) -> Enhancer:
     """The network; one thread answers soonest unless the user wants more."""
     return Enhancer.load(
-        places.network_stem(options.weights_folder, options.name_model),
+        network_files.stem_in(options.weights_folder, options.name_model),
         options.runtime,
         options.threads or 1,
         options.strength,
