@@ -450,6 +450,14 @@ def test_an_error_is_a_sentence(address, data):
     assert b"Traceback" not in answer and str(REPOSITORY).encode() not in answer
 
 
+@pytest.mark.parametrize("route", ["queue/join", "run/predict", "api/predict", "call/nothing"])
+def test_what_the_page_never_asks_for_is_answered_with_a_sentence(address, route):
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps({"data": [1], "fn_index": 99, "session_hash": "x"}).encode()
+    status, answer = request(address, f"/gradio_api/{route}", body, headers)
+    assert (status, answer) == (500, b"The page did not understand this request")
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1@evil.example"])
 def test_nothing_is_reflected_from_a_forwarded_host(address, host):
     for path in ("/", "/config", "/gradio_api/info"):

@@ -19,6 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 Refusal = tuple[int, str]
 
+NOT_UNDERSTOOD = "The page did not understand this request"
 LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 # The browser loads nothing from other servers, whatever the page asks for.
@@ -39,6 +40,7 @@ UPLOADS = re.compile(r"/upload/?$")
 # What Gradio would believe about its own address.
 FORWARDED = re.compile(rb"x-forwarded-|forwarded$|x-gradio-server$|x-original-")
 BAD_REQUEST, FORBIDDEN, NOT_FOUND, LENGTH_REQUIRED, TOO_LARGE = 400, 403, 404, 411, 413
+SERVER_ERROR = 500
 
 
 class Guard:
@@ -75,10 +77,11 @@ class Guard:
         if refusal is None and self._quota is not None and UPLOADS.search(scope["path"]):
             refusal = self._upload_refusal(scope, headers)
         if refusal is not None:
-            await _refuse(scope, send, *refusal)
+            await _refuse(scope, _with_headers(send), *refusal)
             return
         own = [pair for pair in scope["headers"] if not FORWARDED.match(pair[0])]
-        await self._application({**scope, "headers": own}, receive, _with_headers(send))
+        worded = _in_words(scope, _with_headers(send))
+        await self._application({**scope, "headers": own}, receive, worded)
 
     def _refusal(self, path: str, headers: dict[bytes, bytes]) -> Refusal | None:
         """Why a request is refused: another host, another page, or another's file."""
@@ -136,11 +139,28 @@ def _with_headers(send: Send) -> Send:
     return send_with_headers
 
 
+def _in_words(scope: Message, send: Send) -> Send:
+    """Send a sentence in place of an error of the application's own."""
+    is_answered = False
+
+    async def send_in_words(message: Message) -> None:
+        nonlocal is_answered
+        if is_answered:
+            return
+        if message["type"] == "http.response.start" and message["status"] >= SERVER_ERROR:
+            is_answered = True
+            await _refuse(scope, send, message["status"], NOT_UNDERSTOOD)
+            return
+        await send(message)
+
+    return send_in_words
+
+
 async def _refuse(scope: Message, send: Send, status: int, sentence: str) -> None:
     """Answer with a sentence."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": sentence.encode()})

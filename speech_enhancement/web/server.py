@@ -25,10 +25,9 @@ from speech_enhancement.files import atomic, descriptors
 from speech_enhancement.web import page as web_page
 from speech_enhancement.web import quota as web_quota
 from speech_enhancement.web.denoiser import WebDenoiser
-from speech_enhancement.web.guard import LOCAL_HOSTS, Guard
+from speech_enhancement.web.guard import LOCAL_HOSTS, NOT_UNDERSTOOD, Guard
 from speech_enhancement.web.quota import BYTES_PER_MB
 
-NOT_UNDERSTOOD = "The page did not understand this request"
 FOLDER_PREFIX = "speech_enhancement_"
 POLL_S = 0.02
 # Visitors that are still connected when the server ends are left after this.
