@@ -209,17 +209,23 @@ class Compress(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("speech_enhancement")
-class SkipDC(layers.Layer):
-    """Drop the bin at 0 Hz, so that the rest folds evenly."""
+class SkipDC(layers.Cropping2D):
+    """Drop the bin at 0 Hz, so that the rest folds evenly: (batch, T, F, C) -> (.., F - 1, C).
 
-    def call(self, x):
-        """(batch, T, F, C) -> (batch, T, F - 1, C)."""
-        return x[:, :, 1:]
+    `keras.layers.Cropping2D` under the name that it has in the files of saved networks.
+    """
+
+    def __init__(self, cropping=((0, 0), (1, 0)), data_format="channels_last", **kwargs) -> None:
+        super().__init__(cropping, data_format=data_format, **kwargs)
 
 
 @keras.saving.register_keras_serializable("speech_enhancement")
 class BandMix(layers.Layer):
-    """A linear map over the band axis, shared by channels: (.., F, C) -> (.., bands, C)."""
+    """A linear map over the band axis, shared by channels: (.., F, C) -> (.., bands, C).
+
+    `keras.layers.EinsumDense` computes the same to 2e-6, but its forward pass takes 1.5 to 3 times
+    as long on a processor (TensorFlow, 4 x 126 frames of 64 and of 24 bands).
+    """
 
     def __init__(self, bands: int, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -386,7 +392,12 @@ class CarriedPath:
 
 @keras.saving.register_keras_serializable("speech_enhancement")
 class BandAttention(layers.Layer):
-    """Multi-head self-attention (Vaswani et al. 2017) along the bands of each frame."""
+    """Multi-head self-attention (Vaswani et al. 2017) along the bands of each frame.
+
+    `keras.layers.MultiHeadAttention` along this axis takes 1.5 times as long on a processor, in a
+    training step too (TensorFlow, 4 x 126 frames of 24 bands): it projects queries, keys and values
+    one by one, and its output once more than `residual` does.
+    """
 
     def __init__(self, heads: int, **kwargs) -> None:
         super().__init__(**kwargs)
