@@ -124,6 +124,20 @@ def test_a_mode_imports_no_other_mode(mode):
     assert not ours(all_imports(mode)) & set(MODES)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_mode_leaves_networks_to_the_stage_that_it_calls(mode):
+    assert not libraries(all_imports(mode)) & NETWORK_LIBRARIES
+
+
+@pytest.mark.parametrize("name", [n for n in PATHS if not n.startswith(f"{PACKAGE}.cli")])
+def test_only_the_command_line_knows_what_argparse_gives(name):
+    assert "argparse" not in all_imports(name)
+    for parameter in (n for n in ast.walk(tree(name)) if isinstance(n, ast.arg)):
+        annotation = ast.unparse(parameter.annotation) if parameter.annotation else ""
+        assert "Namespace" not in annotation
+        assert parameter.arg != "options" or annotation.startswith("FileOptions")
+
+
 @pytest.mark.parametrize("name", [name for name in PATHS if name not in MODES])
 def test_only_the_registry_leads_to_modes_and_models(name):
     assert not ours(all_imports(name)) & {*MODES, *MODELS}

@@ -109,7 +109,7 @@ class CompressedSpectrumPESQ(CompressedSpectrum):
 
     Args:
         pesq: weight of the disturbance.
-        si_snr, options: see `CompressedSpectrum`.
+        si_snr, fields: see `CompressedSpectrum`.
     """
 
     def __init__(
@@ -117,9 +117,9 @@ class CompressedSpectrumPESQ(CompressedSpectrum):
         pesq: float = 1.5,
         si_snr: float = 0.2,
         name: str = "compressed_spectrum_pesq",
-        **options,
+        **fields,
     ) -> None:
-        super().__init__(si_snr=si_snr, name=name, **options)
+        super().__init__(si_snr=si_snr, name=name, **fields)
         self.pesq = pesq
 
     def compare(self, clean, estimate, n_fft: int, hop: int):

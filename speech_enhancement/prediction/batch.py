@@ -82,7 +82,7 @@ class BatchSettings:
         }
 
 
-def _that_matters(options: Record) -> Record:
+def _that_matters(facts: Record) -> Record:
     """What of the options of a result makes it another, so that new ones leave old results be.
 
     Noise and picture are files beside it, which are there or not.
@@ -94,7 +94,7 @@ def _that_matters(options: Record) -> Record:
     }
     return {
         name: value
-        for name, value in options.items()
+        for name, value in facts.items()
         if name not in ("save_noise", "plot", "dark_plot")
         and not (name in defaults and value == defaults[name])
     }

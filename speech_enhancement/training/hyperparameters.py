@@ -140,21 +140,21 @@ class _InRange(keras_tuner.HyperParameters):
         super().__init__()
         self.values = dict(values)
 
-    def Choice(self, name: str, *range_: Any, **options: Any) -> Any:
+    def Choice(self, name: str, *range_: Any, **arguments: Any) -> Any:
         """See `keras_tuner.HyperParameters.Choice`."""
-        return self._checked(name, super().Choice(name, *range_, **options))
+        return self._checked(name, super().Choice(name, *range_, **arguments))
 
-    def Int(self, name: str, *range_: Any, **options: Any) -> Any:
+    def Int(self, name: str, *range_: Any, **arguments: Any) -> Any:
         """See `keras_tuner.HyperParameters.Int`."""
-        return self._checked(name, super().Int(name, *range_, **options))
+        return self._checked(name, super().Int(name, *range_, **arguments))
 
-    def Float(self, name: str, *range_: Any, **options: Any) -> Any:
+    def Float(self, name: str, *range_: Any, **arguments: Any) -> Any:
         """See `keras_tuner.HyperParameters.Float`."""
-        return self._checked(name, super().Float(name, *range_, **options))
+        return self._checked(name, super().Float(name, *range_, **arguments))
 
-    def Boolean(self, name: str, *range_: Any, **options: Any) -> Any:
+    def Boolean(self, name: str, *range_: Any, **arguments: Any) -> Any:
         """See `keras_tuner.HyperParameters.Boolean`."""
-        return self._checked(name, super().Boolean(name, *range_, **options))
+        return self._checked(name, super().Boolean(name, *range_, **arguments))
 
     def _checked(self, name: str, value: Any) -> Any:
         """The value of a hyper-parameter that was declared."""

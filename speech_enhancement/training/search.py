@@ -76,14 +76,14 @@ class TrialTable(keras_tuner.Tuner):
         """Note the time."""
         self.begin = time.monotonic()
 
-    def run_trial(self, trial: trials.Trial, train: Any, *args: Any, **options: Any) -> Any:
+    def run_trial(self, trial: trials.Trial, train: Any, *args: Any, **arguments: Any) -> Any:
         """Train a trial, which draws the same whenever it is run.
 
         One that goes on where a shorter one ended goes on with its windows.
         """
         keras.utils.set_random_seed(seed_of(self.seed, values_of(trial)))
         train.start_epoch(trial.hyperparameters.values.get(INITIAL_EPOCH, 0))
-        return super().run_trial(trial, train, *args, **options)
+        return super().run_trial(trial, train, *args, **arguments)
 
     def on_trial_end(self, trial: trials.Trial) -> None:
         """Print the row of a trial, and why it failed if it did."""
