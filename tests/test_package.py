@@ -45,6 +45,12 @@ def test_the_package_requires_what_the_requirements_files_list(extra, file):
     assert sorted(listed) == requirements(file)
 
 
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("requirements*.txt")), ids=lambda p: p.name)
+def test_every_requirement_ends_before_the_version_that_may_break_it(path):
+    for requirement in requirements(path.name):
+        assert re.fullmatch(r"[\w-]+>=[\d.]+,<\d[\d.]*", requirement)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """A function that runs a program of an environment with the package, in an empty folder.
