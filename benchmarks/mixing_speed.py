@@ -26,7 +26,7 @@ STAGES: tuple[tuple[Any, str], ...] = (
     (mixing.Mixer, "draw_noise"),
     (mixing.Mixer, "_at_level"),
     (mixing.Mixer, "_degrade"),
-    (mixing.Recordings, "window"),
+    (mixing.RecordingSampler, "window"),
     (augment, "play_at"),
     (augment, "equalise"),
     (augment, "reverberate_pair"),

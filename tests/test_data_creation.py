@@ -21,7 +21,7 @@ import soundfile
 
 from speech_enhancement.cli import main
 from speech_enhancement.config import AudioConfig
-from speech_enhancement.corpora.pools import Recording
+from speech_enhancement.corpora.pools import PoolRecording
 from speech_enhancement.datasets import creation, store
 from speech_enhancement.errors import table_text
 from speech_enhancement.files import audio_io
@@ -123,7 +123,7 @@ def made(corpus, tmp_path_factory):
 def test_no_spreadsheet_runs_what_a_name_says(text):
     assert table_text(text) == f"'{text}"
     assert table_text(f"a{text}") == f"a{text}"
-    pool = SimpleNamespace(recordings=[Recording(Path(text), text, 1, 0.1, 0)])
+    pool = SimpleNamespace(recordings=[PoolRecording(Path(text), text, 1, 0.1, 0)])
     ((_, _, group, path, *_),) = creation._rows_of("voice", pool)
     assert group == path == f"'{text}"
     row = {"file": text, "system": text, "class": text, "scores": {}}

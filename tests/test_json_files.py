@@ -28,7 +28,7 @@ from speech_enhancement.files.json_files import (
 )
 from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.prediction import summary
-from speech_enhancement.prediction.jobs import Job, Manifest
+from speech_enhancement.prediction.jobs import Job, JobLog
 from speech_enhancement.scoring import scorer
 from speech_enhancement.signal.features import Features
 from speech_enhancement.training import hyperparameters, run_description
@@ -158,7 +158,7 @@ def test_a_record_that_lacks_what_the_table_shows_is_none(tmp_path):
     done = {"output": "a.wav", "status": "done", "audio_s": "long", "options": {"plot": False}}
     lines = [*DAMAGED, *(json.dumps(entry).encode() for entry in (begun, done))]
     (tmp_path / "out" / "denoised.jsonl").write_bytes(b"\n".join(lines))
-    assert Manifest(job.root).record(job) == begun
+    assert JobLog(job.root).record(job) == begun
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_no_voice_is_in_its_own_babble(pools, n_voices):
 
 
 def test_short_recordings_are_followed_by_others_of_their_group(pools):
-    recordings = mixing.Recordings(pools[0], 0.5)
+    recordings = mixing.RecordingSampler(pools[0], 0.5)
     short = next(i for i, r in enumerate(pools[0].recordings) if r.n_samples < RATE)
     group = recordings.group_of[short]
     window = recordings.window(np.random.default_rng(0), short, 2 * RATE, (100, 100))
@@ -188,7 +188,7 @@ def test_short_recordings_are_followed_by_others_of_their_group(pools):
 
 
 def test_only_the_given_recordings_are_drawn(pools):
-    recordings = mixing.Recordings(pools[0], 0.5, indices=[3, 8])
+    recordings = mixing.RecordingSampler(pools[0], 0.5, indices=[3, 8])
     drawn = {recordings.pick(np.random.default_rng(seed)) for seed in range(30)}
     assert drawn == {3, 8}
 
@@ -196,13 +196,13 @@ def test_only_the_given_recordings_are_drawn(pools):
 def test_balance_evens_out_groups():
     pool = argparse.Namespace(
         recordings=[
-            sources.Recording(None, group, n_samples, 0.1, 0)
+            sources.PoolRecording(None, group, n_samples, 0.1, 0)
             for group, n_samples in [("much", 9000), ("little", 1000)]
         ]
     )
     rng = np.random.default_rng(0)
     for balance, share in [(0.0, 0.5), (0.5, 0.75), (1.0, 0.9)]:
-        recordings = mixing.Recordings(pool, balance)
+        recordings = mixing.RecordingSampler(pool, balance)
         picks = [recordings.pick(rng) for _ in range(2000)]
         assert np.mean(np.array(picks) == 0) == pytest.approx(share, abs=0.04)
 
@@ -418,10 +418,12 @@ def test_levels_reach_down_to_what_is_asked_for(pools):
 
 def test_weights_make_groups_more_frequent():
     pool = argparse.Namespace(
-        recordings=[sources.Recording(None, group, 1000, 0.1, 0) for group in ("vctk/p1", "other")]
+        recordings=[
+            sources.PoolRecording(None, group, 1000, 0.1, 0) for group in ("vctk/p1", "other")
+        ]
     )
     config = MixingConfig(group_weights=("vctk/*=3",))
-    recordings = mixing.Recordings(pool, config.balance, None, config.weight_of)
+    recordings = mixing.RecordingSampler(pool, config.balance, None, config.weight_of)
     rng = np.random.default_rng(0)
     picks = np.array([recordings.pick(rng) for _ in range(2000)])
     assert np.mean(picks == 0) == pytest.approx(0.75, abs=0.04)

@@ -563,24 +563,24 @@ class TestDoneBefore:
         assert outcome == "2 done"
 
     def test_an_option_of_a_later_version_leaves_old_results_be(self, predict, tmp_path):
-        manifest = tmp_path / "out" / "denoised.jsonl"
-        records = [json.loads(line) for line in manifest.read_text().splitlines()]
+        log = tmp_path / "out" / "denoised.jsonl"
+        records = [json.loads(line) for line in log.read_text().splitlines()]
         for record in records:
             for name in {"sound_track", "normalise_lufs", "mono"} & record["options"].keys():
                 del record["options"][name]
-        manifest.write_text("".join(json.dumps(record) + "\n" for record in records))
+        log.write_text("".join(json.dumps(record) + "\n" for record in records))
         assert self.outcome(predict, tmp_path) == "2 skipped"
         assert self.outcome(predict, tmp_path, "--mono") == "2 done"
 
     def test_a_line_that_was_cut_off_does_not_swallow_the_next(self, predict, tmp_path):
-        manifest = tmp_path / "out" / "denoised.jsonl"
-        manifest.write_text(manifest.read_text() + '{"output": "c.w')
+        log = tmp_path / "out" / "denoised.jsonl"
+        log.write_text(log.read_text() + '{"output": "c.w')
         write(tmp_path / "in" / "c.wav")
         assert self.outcome(predict, tmp_path) == "1 done, 2 skipped"
-        started, done = map(json.loads, manifest.read_text().splitlines()[-2:])
+        started, done = map(json.loads, log.read_text().splitlines()[-2:])
         assert (started["status"], done["status"]) == ("started", "done")
 
-    def test_the_manifest_tells_what_was_done(self, tmp_path):
+    def test_the_log_tells_what_was_done(self, tmp_path):
         lines = (tmp_path / "out" / "denoised.jsonl").read_text().splitlines()
         record = [json.loads(line) for line in lines][-1]
         assert record["status"] == "done"
@@ -601,12 +601,12 @@ class TestDoneBefore:
 def test_a_killed_run_goes_on_where_it_stopped(jobs, weights, tmp_path, predict):
     for k in range(8):
         write(tmp_path / f"in/{k:02d}.wav", 400_000, 44100)
-    manifest = tmp_path / "out" / "denoised.jsonl"
+    log = tmp_path / "out" / "denoised.jsonl"
     command = [sys.executable, "main.py", tmp_path / "in", "--dir_save_prediction"]
     command += [tmp_path / "out", "--weights_folder", weights.parent, "--name_model", weights.name]
     command += [f"--jobs={jobs}"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) as process:
-        while not manifest.exists() or manifest.read_text().count('"done"') < 3:
+        while not log.exists() or log.read_text().count('"done"') < 3:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speech_enhancement.corpora import pools
-from speech_enhancement.corpora.pools import AudioPool, Recording
+from speech_enhancement.corpora.pools import AudioPool, PoolRecording
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import audio_io
 from speech_enhancement.signal import dsp
@@ -109,7 +109,7 @@ def test_an_unknown_class_is_refused_with_those_there_are(esc50):
 
 
 def recording(group, n_samples, number):
-    return Recording(Path(f"{number}.wav"), group, n_samples, 0.1, 0)
+    return PoolRecording(Path(f"{number}.wav"), group, n_samples, 0.1, 0)
 
 
 @given(

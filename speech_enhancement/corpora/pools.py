@@ -55,7 +55,7 @@ GroupedFiles = Sequence[tuple[Path, str]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Recording:
+class PoolRecording:
     """One source recording in a pool.
 
     Args:
@@ -150,10 +150,10 @@ def _has_words(group: str, name: str) -> bool:
 
 
 def split(
-    recordings: Sequence[Recording],
+    recordings: Sequence[PoolRecording],
     validation_split: float,
     seed: int,
-    key: Callable[[Recording], Any] = lambda recording: recording.group,
+    key: Callable[[PoolRecording], Any] = lambda recording: recording.group,
 ) -> tuple[list[int], list[int]]:
     """Part recordings into training and validation, so that no key is on both sides.
 
@@ -223,7 +223,7 @@ class AudioPool:
         self.digest: str = index["digest"]
         self.bad: list[tuple[str, str]] = [(path, reason) for path, reason in index["bad"]]
         self.recordings = [
-            Recording(Path(path), group, n_samples, rms, offset, number)
+            PoolRecording(Path(path), group, n_samples, rms, offset, number)
             for path, group, n_samples, rms, offset, number, _ in index["recordings"]
         ]
         self._scales = [row[-1] for row in index["recordings"]]

@@ -17,7 +17,7 @@ from speech_enhancement.corpora import packs
 from speech_enhancement.corpora import pairs as pairing
 from speech_enhancement.corpora import pools as sources
 from speech_enhancement.corpora.pairs import Pair
-from speech_enhancement.corpora.pools import AudioPool, Recording
+from speech_enhancement.corpora.pools import AudioPool, PoolRecording
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files.headers import read_header
 
@@ -109,7 +109,7 @@ def open_noises(
 
 def _open(
     find: Callable[[Path], list[tuple[Path, str]]],
-    key: Callable[[Recording], Any],
+    key: Callable[[PoolRecording], Any],
     folders: Folders,
     validation_folders: Folders,
     preparation: Preparation,
@@ -174,7 +174,7 @@ def _parted(
     pool: AudioPool,
     usable: list[int],
     preparation: Preparation,
-    key: Callable[[Recording], Any],
+    key: Callable[[PoolRecording], Any],
 ) -> dict[str, list[int]]:
     """Usable recordings by split."""
     indices: dict[str, list[int]] = {}
@@ -191,7 +191,7 @@ def _hold_out(
     usable: Sequence[int],
     share: float,
     seed: int,
-    key: Callable[[Recording], Any],
+    key: Callable[[PoolRecording], Any],
 ) -> tuple[list[int], list[int]]:
     """Usable recordings, and those of them for tests, which have about a share of the audio.
 
@@ -221,7 +221,7 @@ def _part(
     usable: Sequence[int],
     share: float,
     seed: int,
-    key: Callable[[Recording], Any],
+    key: Callable[[PoolRecording], Any],
 ) -> tuple[list[int], list[int]]:
     """Two parts of usable recordings, of which the second has a share of the audio."""
     recordings = [pool.recordings[index] for index in usable]
@@ -231,12 +231,12 @@ def _part(
     return first, second
 
 
-def _group(recording: Recording) -> str:
+def _group(recording: PoolRecording) -> str:
     """The speaker or the class of a recording."""
     return recording.group
 
 
-def _path(recording: Recording) -> Path:
+def _path(recording: PoolRecording) -> Path:
     """The file of a recording."""
     return recording.path
 

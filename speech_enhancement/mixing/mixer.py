@@ -55,7 +55,7 @@ class Voice(NamedTuple):
     drop_db: float
 
 
-class Recordings:
+class RecordingSampler:
     """An `AudioPool` from which recordings, crops and whole windows are drawn at random.
 
     Args:
@@ -301,8 +301,8 @@ class Mixer(Recipe):
         super().__init__(audio, config or MixingConfig())
         self.seed = seed
         shared = self.config.balance, self.config.weight_of
-        self.voices = Recordings(voices, shared[0], voice_indices, shared[1])
-        self.noises = Recordings(noises, shared[0], noise_indices, shared[1])
+        self.voices = RecordingSampler(voices, shared[0], voice_indices, shared[1])
+        self.noises = RecordingSampler(noises, shared[0], noise_indices, shared[1])
 
     def batch(self, epoch: int, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The mixtures at a place of the training, always the same ones.
@@ -447,7 +447,7 @@ class Mixer(Recipe):
     def _played(
         self,
         rng: np.random.Generator,
-        source: Recordings,
+        source: RecordingSampler,
         index: int,
         factor: float,
         pause: tuple[int, int],

@@ -26,7 +26,7 @@ from speech_enhancement.files.audio_files import check_regular_file, is_risky
 from speech_enhancement.inference import runtime
 from speech_enhancement.inference.card import ModelCard, file_sha256
 from speech_enhancement.inference.enhancer import Enhancer
-from speech_enhancement.prediction.jobs import DONE, FAILED, SKIPPED, STARTED, Job, Manifest, Record
+from speech_enhancement.prediction.jobs import DONE, FAILED, SKIPPED, STARTED, Job, JobLog, Record
 from speech_enhancement.prediction.one_file import (
     FileOptions,
     Progress,
@@ -111,12 +111,12 @@ class Worker:
         self._settings = settings
         self._enhancer = settings.load()
         self._options = settings.fingerprint(self._enhancer.card)
-        self._manifests: dict[Path, Manifest] = {}
+        self._logs: dict[Path, JobLog] = {}
 
     def denoise(self, job: Job, progress: Progress | None = None) -> Record:
-        """Do one job, unless it is done already; gives what the manifest says of it."""
+        """Do one job, unless it is done already; gives what the log says of it."""
         try:
-            return self._denoise(job, self._manifest(job), progress)
+            return self._denoise(job, self._log(job), progress)
         except UserError as error:
             record = failure(job, str(error))
         except OSError as error:
@@ -125,16 +125,16 @@ class Worker:
             record = failure(job, f"Cannot denoise {job.source}: {type(error).__name__}: {error}")
         if job.root.is_dir():
             with contextlib.suppress(UserError, OSError):
-                self._manifest(job).append(record)
+                self._log(job).append(record)
         return record
 
-    def _manifest(self, job: Job) -> Manifest:
+    def _log(self, job: Job) -> JobLog:
         """What is known of the results beside a job's."""
-        if job.root not in self._manifests:
-            self._manifests[job.root] = Manifest(job.root)
-        return self._manifests[job.root]
+        if job.root not in self._logs:
+            self._logs[job.root] = JobLog(job.root)
+        return self._logs[job.root]
 
-    def _denoise(self, job: Job, manifest: Manifest, progress: Progress | None) -> Record:
+    def _denoise(self, job: Job, log: JobLog, progress: Progress | None) -> Record:
         """See `denoise`; an error ends it."""
         check_regular_file(job.source)
         job, notes = self._fitting(job)
@@ -145,9 +145,9 @@ class Worker:
             "input_sha256": file_sha256(job.source),
             "options": self._options,
         }
-        if self._is_done(job, manifest, record):
-            return {**manifest.record(job), "status": SKIPPED}
-        manifest.append({**record, "status": STARTED})
+        if self._is_done(job, log, record):
+            return {**log.record(job), "status": SKIPPED}
+        log.append({**record, "status": STARTED})
         begin = time.perf_counter()
         report = denoise_file(
             self._enhancer, job.source, job.target, self._settings.file_options, progress
@@ -157,7 +157,7 @@ class Worker:
         record["seconds"] = round(time.perf_counter() - begin, 3)
         record["output_bytes"] = job.target.stat().st_size
         record |= {"status": DONE, "finished": _now()}
-        manifest.append(record)
+        log.append(record)
         return record
 
     def _fitting(self, job: Job) -> tuple[Job, list[str]]:
@@ -165,7 +165,7 @@ class Worker:
         target, notes = fitting_target(job.source, job.target, self._settings.file_options)
         return dataclasses.replace(job, target=target), notes
 
-    def _is_done(self, job: Job, manifest: Manifest, record: Record) -> bool:
+    def _is_done(self, job: Job, log: JobLog, record: Record) -> bool:
         """Whether the result is there, made of the same recording in the same way.
 
         Raises:
@@ -175,11 +175,11 @@ class Worker:
         there = [path for path in results if path.exists()]
         if self._settings.overwrite or not there:
             return False
-        if not manifest.owns(job):
+        if not log.owns(job):
             raise UserError(f"{there[0]} exists already; give --overwrite to replace it")
         if job.target not in there:
             return False
-        known = manifest.record(job)
+        known = log.record(job)
         return _same(known, record, job.target.stat().st_size) and there == results
 
 

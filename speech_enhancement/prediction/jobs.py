@@ -20,11 +20,11 @@ from speech_enhancement.files import json_files
 from speech_enhancement.files.audio_files import RECORDING_SUFFIXES, RawFormat, output_suffix
 from speech_enhancement.files.journal import Journal, Record
 
-MANIFEST_NAME = "denoised.jsonl"
+LOG_NAME = "denoised.jsonl"
 SUFFIX_BESIDE = "_denoised"
 DONE, SKIPPED, FAILED, STARTED = "done", "skipped", "failed", "started"
 
-# What a line of the manifest says at least, and what it also says of a result that is there.
+# What a line of the log says at least, and what it also says of a result that is there.
 LINE = json_files.record({"output": json_files.text(), "status": json_files.text()})
 RESULT = json_files.record(
     {
@@ -43,7 +43,7 @@ RESULT = json_files.record(
 
 
 def _line(value: Any, place: str) -> None:
-    """Check a line of the manifest."""
+    """Check a line of the log."""
     LINE(value, place)
     if value["status"] == DONE:
         RESULT(value, place)
@@ -56,7 +56,7 @@ class Job:
     Args:
         source: the recording.
         target: its result.
-        root: folder of the manifest that has it.
+        root: folder of the log that has it.
     """
 
     source: Path
@@ -65,7 +65,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The result's name in the manifest."""
+        """The result's name in the log."""
         return Path(os.path.relpath(self.target, self.root)).as_posix()
 
 
@@ -201,15 +201,15 @@ def refuse_collisions(results: Iterable[tuple[Path, Path]]) -> None:
             )
 
 
-class Manifest:
-    """What a folder of results knows of them.
+class JobLog:
+    """The log of a folder of results: what was made of which recording, and how.
 
     Args:
         root: the folder.
     """
 
     def __init__(self, root: Path) -> None:
-        self._journal = Journal(root / MANIFEST_NAME, _line)
+        self._journal = Journal(root / LOG_NAME, _line)
         self._records: dict[str, Record] = {}
         self._owned: set[str] = set()
         for line in self._journal.read():
