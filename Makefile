@@ -74,6 +74,6 @@ $(VENV)/.installed: requirements.txt requirements-predict.txt
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-evaluation.txt \
-		requirements-extra.txt
+		requirements-extra.txt requirements-jax.txt
 	$(RUN) -m pip install --quiet -r requirements-test.txt
 	touch $@

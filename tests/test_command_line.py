@@ -184,8 +184,16 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, sentence, run_main
 @pytest.mark.parametrize(
     ("mode", "arguments", "sentence"),
     [
-        ("training", ["--mix_n_rooms=3"], "`--mix_n_rooms`.* with --data dynamic. .*--data stored"),
-        ("training", ["--voice_dir=a"], "`--voice_dir`.* with --data dynamic. .*--data stored"),
+        (
+            "training",
+            ["--mix_n_rooms=3"],
+            "`--mix_n_rooms`.* with --data dynamic or device. .*--data stored",
+        ),
+        (
+            "training",
+            ["--voice_dir=a"],
+            "`--voice_dir`.* with --data dynamic or device. .*--data stored",
+        ),
         ("tuning", ["--data=dynamic", "--max_windows=3"], "`--max_windows`.* with --data stored"),
         (
             "training",

@@ -37,6 +37,7 @@ def requirements(name):
         ("train", "requirements.txt"),
         ("evaluation", "requirements-evaluation.txt"),
         ("extra", "requirements-extra.txt"),
+        ("jax", "requirements-jax.txt"),
         ("peers", "requirements-peers.txt"),
     ],
 )

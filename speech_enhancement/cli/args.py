@@ -41,6 +41,7 @@ PIPE = "-"
 
 STORED = where("data", "stored")
 DYNAMIC = where("data", "dynamic")
+DRAWN = where("data", "dynamic", "device")
 MIXED = not_given("clean_dir")
 PLAIN = Condition("augment", lambda augment: not augment, "without --augment")
 NOT_RESUMED = Condition("resume", lambda resume: not resume, "without --resume")
@@ -291,7 +292,7 @@ SOURCES = Group(
             "number of processes that decode and mix recordings",
         ),
     ),
-    only=(DYNAMIC,),
+    only=(DRAWN,),
 )
 
 
@@ -449,10 +450,11 @@ LEARNING = Group(
         Option("model", choice(registry.MODELS), "unet", "kind of network"),
         Option(
             "data",
-            choice(("stored", "dynamic")),
+            choice(("stored", "dynamic", "device")),
             "stored",
-            "train with the stored windows of data_creation, or with mixtures that are drawn "
-            "during the training",
+            "train with the stored windows of data_creation, with mixtures that are drawn during "
+            "the training (dynamic), or with mixtures that the accelerator draws itself (device, "
+            "with Keras's JAX backend)",
         ),
         Option(
             "epochs",
@@ -656,15 +658,22 @@ MIXTURES = Group(
             whole(0),
             1,
             "number of processes that mix; if 0, the training process mixes",
+            only=(DYNAMIC,),
         ),
-        Option("prefetch", whole(1), 8, "number of batches that are mixed in advance"),
+        Option(
+            "prefetch",
+            whole(1),
+            8,
+            "number of batches that are mixed in advance",
+            only=(DYNAMIC,),
+        ),
     ),
-    only=(DYNAMIC,),
+    only=(DRAWN,),
 )
 MIXING = Group(
     "mixing",
     tuple(_mixing_option(field) for field in MixingConfig.options()),
-    only=(DYNAMIC, given("augment")),
+    only=(DRAWN, given("augment")),
 )
 
 # Prediction and streaming

@@ -165,9 +165,9 @@ class Condition:
     words: str
 
 
-def where(option: str, value: str) -> Condition:
-    """Another option has a value."""
-    return Condition(option, lambda v: v == value, f"with --{option} {value}")
+def where(option: str, *values: str) -> Condition:
+    """Another option has one of some values."""
+    return Condition(option, lambda v: v in values, f"with --{option} {' or '.join(values)}")
 
 
 def given(option: str) -> Condition:

@@ -8,7 +8,7 @@ from speech_enhancement.cli import args
 from speech_enhancement.mixing.recipe import MixingConfig
 from speech_enhancement.models import base
 from speech_enhancement.training import hyperparameters
-from speech_enhancement.training.data import MixedData, StoredData, TrainingData
+from speech_enhancement.training.data import DeviceData, MixedData, StoredData, TrainingData
 from speech_enhancement.training.design import Design
 
 MIXED = (
@@ -30,7 +30,8 @@ def data_of(options: argparse.Namespace) -> TrainingData:
         values = {name: getattr(options, name) for name in STORED}
         return StoredData(options.path_save_spectrogram, **values)
     values = {name: getattr(options, name) for name in MIXED}
-    return MixedData(**values, recipe=MixingConfig(**args.recipe_values(options)))
+    kind = DeviceData if options.data == "device" else MixedData
+    return kind(**values, recipe=MixingConfig(**args.recipe_values(options)))
 
 
 def design_of(options: argparse.Namespace) -> Design:

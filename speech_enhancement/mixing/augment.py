@@ -238,12 +238,17 @@ def add_rumble(
         rng: source of randomness.
         gain_db: range of its level re the active frames of the waveform, dB.
     """
-    frequency = _bins_hz(len(waveform), rate)
+    noise = rumble(len(waveform), rate, rng)
+    return _added(waveform, noise, rate, rng.uniform(*gain_db))
+
+
+def rumble(n_samples: int, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """Noise of 5 to 60 Hz, at any level; float32 (n_samples,)."""
+    frequency = _bins_hz(n_samples, rate)
     band = low_cut(frequency, RUMBLE_HZ[0], 4.0) * high_cut(
         frequency, RUMBLE_HZ[1], RUMBLE_EDGE_ORDER
     )
-    noise = _filtered(rng.standard_normal(len(waveform), dtype=np.float32), band)
-    return _added(waveform, noise, rate, rng.uniform(*gain_db))
+    return _filtered(rng.standard_normal(n_samples, dtype=np.float32), band)
 
 
 def add_pops(

@@ -9,6 +9,8 @@ Keras is not imported here: worker processes load this module alone.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 from collections.abc import Callable, Collection, KeysView, Sequence
 from typing import NamedTuple
@@ -94,6 +96,11 @@ class RecordingSampler:
     def groups(self) -> KeysView[str]:
         """The names of the groups."""
         return self._members.keys()
+
+    def shares(self) -> list[tuple[float, list[int]]]:
+        """For each group, how likely it is to be picked, and its recordings."""
+        shares = np.diff(self._between, prepend=0.0).tolist()
+        return list(zip(shares, self._members.values(), strict=True))
 
     def pick(self, rng: np.random.Generator, avoid: Collection[str] = ()) -> int:
         """The index of a recording, of none of the groups `avoid` unless there is no other."""
@@ -304,6 +311,12 @@ class Mixer(Recipe):
         self.voices = RecordingSampler(voices, shared[0], voice_indices, shared[1])
         self.noises = RecordingSampler(noises, shared[0], noise_indices, shared[1])
 
+    def with_window(self, n_samples: int) -> Mixer:
+        """The same with windows of another length."""
+        other = copy.copy(self)
+        other.audio = dataclasses.replace(self.audio, frame_length=n_samples)
+        return other
+
     def batch(self, epoch: int, index: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """The mixtures at a place of the training, always the same ones.
 
@@ -362,10 +375,10 @@ class Mixer(Recipe):
         if _chance(rng, config.turn_probability):
             drop_db = rng.uniform(*config.turn_drop_db)
             voice = self._with_turn(rng, voice, self.voices.group_of[index], drop_db)
-        if config.voice_low_cut_hz:
-            voice = augment.cut_lows(voice, rate, config.voice_low_cut_hz)
         if rng.uniform() < config.gap_probability:
             voice = with_gap(voice, rate, rng)
+        if config.voice_low_cut_hz:
+            voice = augment.cut_lows(voice, rate, config.voice_low_cut_hz)
         if rng.uniform() < config.equalise_probability:
             voice = augment.equalise(voice, rate, rng, config.equalise_gain_db)
         target = voice

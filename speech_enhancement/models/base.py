@@ -99,6 +99,15 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         )
         return model
 
+    def fit(
+        self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **options: Any
+    ) -> Any:
+        """What a search does with a network: `model.fit`, on data that have been attached."""
+        attach = getattr(args[0], "attach", None) if args else None
+        if attach:
+            attach(model, options["validation_data"])
+        return model.fit(*args, **options)
+
     def is_streaming(self, model: keras.Model) -> bool:
         """Whether a network that `build` made is causal and carries a state."""
         return self.streaming

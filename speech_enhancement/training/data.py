@@ -12,7 +12,7 @@ from speech_enhancement.config import AudioConfig
 from speech_enhancement.corpora import pools
 from speech_enhancement.corpora import preparation as corpora
 from speech_enhancement.corpora.preparation import SplitPool
-from speech_enhancement.datasets import dynamic, stored
+from speech_enhancement.datasets import device, dynamic, stored
 from speech_enhancement.datasets.dynamic import MixtureSettings
 from speech_enhancement.errors import UsageError
 from speech_enhancement.mixing.recipe import MixingConfig
@@ -186,14 +186,18 @@ class MixedData(TrainingData):
     ) -> tuple[Any, Any]:
         """See `TrainingData.open`."""
         voices, noises = self.open_sources(audio.sample_rate, seed)
-        settings = MixtureSettings(
+        settings = self.settings(batch_size)
+        return dynamic.open_mixtures(voices, noises, features, audio, self.recipe, seed, settings)
+
+    def settings(self, batch_size: int) -> MixtureSettings:
+        """How many mixtures there are, and who draws them."""
+        return MixtureSettings(
             batch_size,
             self.steps_per_epoch,
             self.validation_mixtures,
             self.mixing_workers,
             self.prefetch,
         )
-        return dynamic.open_mixtures(voices, noises, features, audio, self.recipe, seed, settings)
 
     def open_sources(self, sample_rate: int, seed: int) -> tuple[SplitPool, SplitPool]:
         """Voices and noises; what cannot be used of them is named on stderr.
@@ -243,6 +247,25 @@ class MixedData(TrainingData):
             **{name: getattr(self, name) for name in (*values, *counts)},
             **{f"mix_{name}": getattr(self.recipe, name) for name in recipe},
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceData(MixedData):
+    """Mixtures of voices and noises that the accelerator draws itself; Keras's JAX backend only.
+
+    Args: those of `MixedData`, of which `mixing_workers` and `prefetch` have no effect.
+    """
+
+    kind: ClassVar[str] = "device"
+
+    def open(
+        self, features: Features, audio: AudioConfig, batch_size: int, seed: int
+    ) -> tuple[Any, Any]:
+        """See `TrainingData.open`."""
+        device.require_jax()
+        voices, noises = self.open_sources(audio.sample_rate, seed)
+        settings = self.settings(batch_size)
+        return device.open_mixtures(voices, noises, features, audio, self.recipe, seed, settings)
 
 
 def paths_of(folders: Folders) -> list[Path]:

@@ -258,6 +258,8 @@ def fit(
     if limit:
         epochs = first_epoch + (0 if limit.used >= limit.seconds else MOST_EPOCHS)
     begin, waited = time.perf_counter(), getattr(train, "waited_s", 0.0)
+    if hasattr(train, "attach"):
+        train.attach(model, validation)
     examples = observation.examples_callback(validation, learning.examples_every, run.folder)
     model.fit(
         train,

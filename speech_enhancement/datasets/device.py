@@ -1,0 +1,170 @@
+"""Training on mixtures that the accelerator draws itself, within the step that learns from them.
+
+An epoch is a sequence of random keys, one for each mixture, and all that the host sends for a step
+is a batch of them. Keras's JAX trainer does the rest, so that callbacks, checkpoints and several
+devices work as they do everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from speech_enhancement.config import AudioConfig
+from speech_enhancement.corpora.preparation import SplitPool
+from speech_enhancement.datasets.dynamic import FixedMixtures, MixtureSettings, open_mixers
+from speech_enhancement.errors import UsageError
+from speech_enhancement.mixing.mixer import Mixer
+from speech_enhancement.mixing.recipe import MixingConfig
+from speech_enhancement.signal.features import Features
+
+MEGA = 1e6
+
+
+class DeviceMixtures(keras.utils.PyDataset):
+    """Keys of mixtures; a batch is one of keys until the step makes windows of it.
+
+    The same seed gives the same keys, and a key the same mixture on the same kind of device. Call
+    `attach` before `fit`, and pass `shuffle=False` to that.
+
+    Args:
+        mixer: the host's, whose recordings and recipe are used.
+        features: what the network sees and must give.
+        batch_size: mixtures in a batch.
+        steps_per_epoch: batches in an epoch.
+    """
+
+    def __init__(
+        self,
+        mixer: Mixer,
+        features: Features,
+        batch_size: int,
+        steps_per_epoch: int,
+        **kwargs: Any,
+    ) -> None:
+        from speech_enhancement.datasets.device_mixer import DeviceMixer
+
+        super().__init__(**kwargs)
+        self.audio = mixer.audio
+        self.features = features
+        self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
+        self.seed = mixer.seed
+        self.epoch = 0
+        self.mixer = DeviceMixer(mixer)
+        self._pools: Any = None
+
+    @property
+    def n_windows(self) -> int:
+        """Mixtures in an epoch."""
+        return self.steps_per_epoch * self.batch_size
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+        seeds = np.random.SeedSequence([self.seed, self.epoch, index])
+        return (seeds.generate_state(2 * self.batch_size).reshape(self.batch_size, 2),)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Go to an epoch, counted from zero."""
+        self.epoch = epoch
+
+    def on_epoch_end(self) -> None:
+        """Move on to the next epoch's mixtures; Keras calls this once more as `fit` begins."""
+        self.start_epoch(self.epoch + 1)
+
+    def windows(self, pools: Any, keys: Any) -> tuple[Any, Any]:
+        """Network input and target of a batch of keys, in `jax.numpy`."""
+        from speech_enhancement.datasets import device_signals
+
+        noisy, clean = self.mixer.batch(pools, keys)
+        return device_signals.pair_of_waveforms(self.features, noisy, clean, self.audio)
+
+    def attach(self, model: keras.Model, validation: FixedMixtures) -> None:
+        """Have the training steps of a compiled network draw their mixtures from keys.
+
+        Args:
+            model: what `fit` is called of.
+            validation: windows of the same shape, with which losses and metrics are built.
+        """
+        import jax
+
+        model.test_on_batch(*validation[0])
+        pools = self.pools_on_devices()
+
+        def step(state: Any, pools: Any, keys: Any) -> Any:
+            return model.train_step(state, self.windows(pools, keys))
+
+        # The state of a step is given up for that of the next; Keras does the same.
+        compiled = jax.jit(step, donate_argnums=0)
+
+        def train_function(state: Any, iterator: Any) -> Any:
+            (keys,) = next(iterator)
+            return compiled(state, pools, keys)
+
+        model.train_function = train_function
+
+    def pools_on_devices(self) -> Any:
+        """What mixtures are drawn from, in the memory of every device."""
+        import jax
+
+        if self._pools is None:
+            place = _everywhere()
+            self._pools = jax.tree.map(lambda leaf: jax.device_put(leaf, place), self.mixer.pools)
+            print(
+                f"Voices, noises and rooms take {self.mixer.n_bytes / MEGA:.0f} MB of memory on "
+                "each device",
+                flush=True,
+            )
+        return self._pools
+
+
+def _everywhere() -> Any:
+    """The placement of arrays that every device has; none if there is only one device."""
+    import jax
+
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return None
+    mesh = distribution.device_mesh.backend_mesh
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+
+def open_mixtures(
+    voices: SplitPool,
+    noises: SplitPool,
+    features: Features,
+    audio: AudioConfig,
+    recipe: MixingConfig,
+    seed: int,
+    settings: MixtureSettings,
+) -> tuple[DeviceMixtures, FixedMixtures]:
+    """Training batches that devices draw, and the validation batches of `--data dynamic`.
+
+    Raises:
+        UsageError: the backend is not JAX.
+        UserError: the recordings are at another rate, or too many.
+    """
+    require_jax()
+    train, validation = open_mixers(voices, noises, audio, recipe, seed)
+    return (
+        DeviceMixtures(train, features, settings.batch_size, settings.steps_per_epoch),
+        FixedMixtures(validation, features, settings.batch_size, settings.validation_mixtures),
+    )
+
+
+def require_jax() -> None:
+    """Refuse another backend.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    backend = keras.backend.backend()
+    if backend != "jax":
+        raise UsageError(
+            "--data device needs Keras's JAX backend (pip install jax, and set the environment "
+            f"variable KERAS_BACKEND to jax). Received: {backend}"
+        )
