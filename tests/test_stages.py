@@ -62,13 +62,21 @@ def windows(demo_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("windows")
     created = create_data(
         AudioConfig(**GEOMETRY),
-        Preparation(RATE, folder / "cache", seed=1),
-        WindowSettings(folder / "spectrogram", folder / "time", folder / "sound", nb_samples=20),
-        {"voice_dir": [demo_data / "voices"], "noise_dir": [demo_data / "noises"]},
+        Preparation(RATE, str(folder / "cache"), seed=1),
+        WindowSettings(f"{folder}/spectrogram", f"{folder}/time", f"{folder}/sound", nb_samples=20),
+        {"voice_dir": [f"{demo_data}/voices"], "noise_dir": [f"{demo_data}/noises"]},
         MixingConfig.plain(snr_db=(0.0, 5.0)),
     )
     assert created.n_windows == 20 and not created.left_out
     return created.folder
+
+
+def test_create_data_needs_voices_and_noises_or_pairs(demo_data, tmp_path):
+    settings = WindowSettings(tmp_path, tmp_path, tmp_path)
+    with pytest.raises(UsageError, match="Give either --voice_dir and --noise_dir, or "):
+        create_data(
+            AudioConfig(), Preparation(RATE, tmp_path), settings, {"voice_dir": [demo_data]}
+        )
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +84,10 @@ def trained(windows, tmp_path_factory):
     """A small network, trained by `train`."""
     folder = tmp_path_factory.mktemp("trained")
     return train(
-        StoredData(windows),
+        StoredData(str(windows)),
         Design("dncnn", loss="mse", hyperparameters=SMALL),
         Learning(epochs=1, batch_size=6, examples_every=0),
-        Run("mine", folder / "weights", folder / "runs"),
+        Run("mine", f"{folder}/weights", f"{folder}/runs"),
     )
 
 
@@ -98,9 +106,9 @@ def test_train_refuses_as_the_command_does(trained, windows):
 
 def test_train_learns_from_mixtures(demo_data, tmp_path):
     data = MixedData(
-        demo_data / "voices",
-        [demo_data / "noises"],
-        cache_dir=tmp_path / "cache",
+        f"{demo_data}/voices",
+        [f"{demo_data}/noises"],
+        cache_dir=f"{tmp_path}/cache",
         recipe=MixingConfig(n_rooms=2),
         steps_per_epoch=2,
         validation_mixtures=2,
@@ -126,7 +134,7 @@ def test_tune_gives_what_train_takes(windows, tmp_path, monkeypatch):
     tuned = tune(
         StoredData(windows),
         Design("dncnn", loss="mse", hyperparameters=SMALL),
-        Searching("random", max_trials=2, epochs=1, dir_tuning=tmp_path),
+        Searching("random", max_trials=2, epochs=1, dir_tuning=str(tmp_path)),
     )
     assert tuned.folder == tmp_path / "dncnn" and tuned.values["depth"] == 3
     assert json.loads(tuned.best.read_text())["trial"] == tuned.trial
@@ -138,12 +146,12 @@ def test_tune_gives_what_train_takes(windows, tmp_path, monkeypatch):
 
 def test_evaluate_gives_scores_beside_those_of_the_noisy_input(trained, demo_data, tmp_path):
     evaluated = evaluate(
-        PairFolders(demo_data / "clean", demo_data / "noisy", limit=1),
-        [trained.stem],
+        PairFolders(f"{demo_data}/clean", f"{demo_data}/noisy", limit=1),
+        [str(trained.stem)],
         ["wiener"],
         metrics=["si_sdr"],
         rate=RATE,
-        report_dir=tmp_path / "report",
+        report_dir=f"{tmp_path}/report",
         worst=0,
         measure_cost=False,
     )
@@ -155,7 +163,7 @@ def test_evaluate_gives_scores_beside_those_of_the_noisy_input(trained, demo_dat
 def test_export_networks_keeps_what_sounds_the_same(trained, speech, tmp_path):
     audio_io.save_audio(tmp_path / "recordings" / "short.wav", speech(RATE, 0.5), RATE)
     rows = export_networks(
-        [trained.stem], ["onnx"], tmp_path / "exported", recordings=tmp_path / "recordings"
+        [str(trained.stem)], ["onnx"], f"{tmp_path}/exported", recordings=f"{tmp_path}/recordings"
     )
     assert [(row.format, row.reason) for row in rows] == [("keras", ""), ("onnx", "")]
     assert (tmp_path / "exported" / "mine.onnx").is_file()

@@ -20,6 +20,7 @@ from speech_enhancement.corpora.pairs import Pair
 from speech_enhancement.corpora.pools import AudioPool, PoolRecording
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files.headers import read_header
+from speech_enhancement.files.paths import PathFields
 
 SPLITS = ("train", "validation", "test")
 LONGEST_TRIM_S = 0.05
@@ -30,7 +31,7 @@ Folders = Sequence[Path]
 
 
 @dataclasses.dataclass(frozen=True)
-class Preparation:
+class Preparation(PathFields):
     """How recordings are decoded and parted.
 
     Args:
@@ -43,6 +44,9 @@ class Preparation:
         noise_classes: keep only these classes of noise; all by default.
         min_duration: leave out shorter recordings, s.
         workers: processes that decode.
+
+    Raises:
+        UsageError: nothing is left to train on.
     """
 
     sample_rate: int
@@ -54,6 +58,14 @@ class Preparation:
     noise_classes: Sequence[str] | None = None
     min_duration: float = 0.0
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.validation_split + self.test_split >= 1.0:
+            raise UsageError(
+                "`validation_split` and `test_split` must leave a part to train on. Received: "
+                f"{self.validation_split} and {self.test_split}"
+            )
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,13 @@ from speech_enhancement.datasets.windows import (
 from speech_enhancement.datasets.writer import SOUNDS, DataSet, write_chunks
 from speech_enhancement.errors import UsageError, table_text
 from speech_enhancement.files import atomic, audio_io
+from speech_enhancement.files.paths import PathFields
 from speech_enhancement.mixing.mixer import Mixer, PairAugmenter
 from speech_enhancement.mixing.recipe import MixingConfig
 
+MIXED = ("voice_dir", "noise_dir")
+PAIRED = ("clean_dir", "noisy_dir")
+VALIDATION = ("voice_dir_validation", "noise_dir_validation")
 FORMAT_VERSION = 1
 LISTEN_S = 300
 CLIP_S = 5.0
@@ -49,7 +53,7 @@ CLIPS_AT_ONCE = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class WindowSettings:
+class WindowSettings(PathFields):
     """What is stored, and where.
 
     Args:
@@ -110,7 +114,7 @@ def create_data(
     audio: AudioConfig,
     preparation: Preparation,
     settings: WindowSettings,
-    folders: dict[str, Sequence[Path]],
+    folders: Mapping[str, Sequence[Path]],
     recipe: MixingConfig | None = None,
     augment: bool = False,
 ) -> Created:
@@ -128,8 +132,11 @@ def create_data(
 
     Raises:
         UserError: recordings are missing, or the files cannot be written.
-        UsageError: there are not enough windows for all splits.
+        UsageError: there are not enough windows for all splits, or the folders are neither those of
+            voices and noises nor those of pairs.
     """
+    check_folders(folders)
+    folders = {name: list(map(Path, several)) for name, several in folders.items()}
     recipe = recipe or (MixingConfig() if augment else MixingConfig.plain())
     drawn = _open(preparation, folders, audio, recipe, augment)
     grid = Grid(audio.frame_length, settings.hop_length, settings.hop_length_noise)
@@ -156,6 +163,20 @@ def create_data(
                 _write_clips(data_set, drawn, settings, split)
             store.finish(_manifest(data_set, drawn, preparation.seed))
     return Created(store.folder, data_set.n_windows, drawn.left_out, drawn.remarks)
+
+
+def check_folders(folders: Mapping[str, Sequence[Path]]) -> None:
+    """Refuse what no data set can be made of.
+
+    Raises:
+        UsageError: voices and noises, or recorded pairs, are missing or given together.
+    """
+    given = [name for name in (*MIXED, *PAIRED) if folders.get(name)]
+    if tuple(given) not in (MIXED, PAIRED):
+        raise UsageError(
+            f"Give either --{' and --'.join(MIXED)}, or --{' and --'.join(PAIRED)}. "
+            f"Received: {', '.join(f'--{name}' for name in given) or 'none of them'}"
+        )
 
 
 def counts_of(nb_samples: int, preparation: Preparation) -> dict[str, int]:

@@ -15,6 +15,7 @@ from speech_enhancement.corpora import pairs as pairing
 from speech_enhancement.corpora.pairs import Pair
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import atomic, audio_io, provenance
+from speech_enhancement.files.paths import PathFields
 from speech_enhancement.scoring import cost, report
 from speech_enhancement.scoring import summary as score_summary
 from speech_enhancement.scoring import systems as choices
@@ -28,7 +29,7 @@ REPORT_DIR = places.WORK / "out/evaluation"
 
 
 @dataclasses.dataclass(frozen=True)
-class PairFolders:
+class PairFolders(PathFields):
     """Recordings to score, and which of them.
 
     Args:
@@ -58,7 +59,7 @@ class PairFolders:
             UsageError: there is none to take, or the pattern is none.
         """
         pairs = pairing.find_pairs(
-            Path(self.clean_dir), Path(self.noisy_dir), list(map(Path, self.enhanced_dir))
+            self.clean_dir, self.noisy_dir, list(map(Path, self.enhanced_dir))
         )
         pairs = pairs[:: self.every][: self.limit]
         if not pairs:
@@ -72,7 +73,7 @@ class PairFolders:
     @property
     def title(self) -> str:
         """What the report calls the pairs."""
-        return self.name or "/".join(Path(self.noisy_dir).resolve().parts[-2:])
+        return self.name or "/".join(self.noisy_dir.resolve().parts[-2:])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from speech_enhancement.corpora.preparation import SplitPool
 from speech_enhancement.datasets import device, dynamic, stored
 from speech_enhancement.datasets.dynamic import MixtureSettings
 from speech_enhancement.errors import UsageError
+from speech_enhancement.files.paths import PathFields
 from speech_enhancement.mixing.recipe import MixingConfig
 from speech_enhancement.signal.features import Features
 
@@ -147,7 +148,7 @@ class StoredData(TrainingData):
 
 
 @dataclasses.dataclass(frozen=True)
-class MixedData(TrainingData):
+class MixedData(PathFields, TrainingData):
     """Mixtures of voices and noises, drawn while the network learns.
 
     Args:

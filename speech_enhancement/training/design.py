@@ -11,6 +11,7 @@ import keras_tuner
 
 from speech_enhancement import registry
 from speech_enhancement.config import AudioConfig
+from speech_enhancement.files.paths import PathFields
 from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.models import base
 from speech_enhancement.models.base import DenoisingHyperModel
@@ -18,7 +19,7 @@ from speech_enhancement.training import hyperparameters
 
 
 @dataclasses.dataclass(frozen=True)
-class Design:
+class Design(PathFields):
     """A kind of network, and what is chosen about it; the rest is the model's own.
 
     Args:

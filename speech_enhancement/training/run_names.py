@@ -15,12 +15,13 @@ from pathlib import Path
 from speech_enhancement import places
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import atomic, locks
+from speech_enhancement.files.paths import PathFields
 from speech_enhancement.inference import network_files
 from speech_enhancement.training import callbacks
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(PathFields):
     """A training by its name: where its files lie, and what becomes of what is there.
 
     Args:

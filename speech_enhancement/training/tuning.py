@@ -17,6 +17,7 @@ import keras_tuner
 
 from speech_enhancement import places
 from speech_enhancement.files import locks
+from speech_enhancement.files.paths import PathFields
 from speech_enhancement.inference import pictures
 from speech_enhancement.models.base import DenoisingHyperModel
 from speech_enhancement.training import fit, hyperparameters, search, search_oracles, trial_figures
@@ -29,7 +30,7 @@ PICTURE = "trials.png"
 
 
 @dataclasses.dataclass(frozen=True)
-class Searching:
+class Searching(PathFields):
     """How a search is made.
 
     Args:

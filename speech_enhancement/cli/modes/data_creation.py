@@ -12,14 +12,11 @@ from speech_enhancement.datasets.creation import WindowSettings
 from speech_enhancement.errors import UsageError
 from speech_enhancement.mixing.recipe import MixingConfig
 
-MIXED = ("voice_dir", "noise_dir")
-PAIRED = ("clean_dir", "noisy_dir")
-VALIDATION = ("voice_dir_validation", "noise_dir_validation")
+FOLDERS = (*creation.MIXED, *creation.PAIRED, *creation.VALIDATION)
 
 
 def run(options: argparse.Namespace) -> int:
     """Create the data set, or continue it; 1 if recordings had to be left out."""
-    check(options)
     audio = args.audio_config(options)
     created = creation.create_data(
         audio,
@@ -27,11 +24,7 @@ def run(options: argparse.Namespace) -> int:
             audio.sample_rate, test_split=options.test_split, **args.preparation_values(options)
         ),
         settings_of(options),
-        {
-            name: getattr(options, name)
-            for name in (*MIXED, *PAIRED, *VALIDATION)
-            if getattr(options, name)
-        },
+        {name: getattr(options, name) for name in FOLDERS if getattr(options, name)},
         recipe_of(options),
         options.augment,
     )
@@ -41,31 +34,6 @@ def run(options: argparse.Namespace) -> int:
     for reason in created.left_out:
         print(f"left out: {reason}", file=sys.stderr)
     return 1 if created.left_out else 0
-
-
-def check(options: argparse.Namespace) -> None:
-    """Refuse what no data set can be made of.
-
-    Raises:
-        UsageError: voices and noises, or recorded pairs, are missing or given together; there are
-            several folders to write to; or nothing is left to train on.
-    """
-    given = [name for name in (*MIXED, *PAIRED) if getattr(options, name)]
-    if tuple(given) not in (MIXED, PAIRED):
-        raise UsageError(
-            f"Give either --{' and --'.join(MIXED)}, or --{' and --'.join(PAIRED)}. "
-            f"Received: {', '.join(f'--{name}' for name in given) or 'none of them'}"
-        )
-    if len(options.path_save_spectrogram) > 1:
-        raise UsageError(
-            "`path_save_spectrogram` must be a single folder in --mode data_creation. Received: "
-            f"{' '.join(map(str, options.path_save_spectrogram))}"
-        )
-    if options.validation_split + options.test_split >= 1.0:
-        raise UsageError(
-            "`validation_split` and `test_split` must leave a part to train on. Received: "
-            f"{options.validation_split} and {options.test_split}"
-        )
 
 
 def recipe_of(options: argparse.Namespace) -> MixingConfig:
@@ -97,7 +65,16 @@ def recipe_of(options: argparse.Namespace) -> MixingConfig:
 
 
 def settings_of(options: argparse.Namespace) -> WindowSettings:
-    """What is stored, and where."""
+    """What is stored, and where.
+
+    Raises:
+        UsageError: there are several folders to write to.
+    """
+    if len(options.path_save_spectrogram) > 1:
+        raise UsageError(
+            "`path_save_spectrogram` must be a single folder in --mode data_creation. Received: "
+            f"{' '.join(map(str, options.path_save_spectrogram))}"
+        )
     return WindowSettings(
         options.path_save_spectrogram[0],
         options.path_save_time_serie,
