@@ -1,8 +1,8 @@
-"""Kills trainings, searches and exports at random and at named moments, and has them go on.
+"""Kills predictions, trainings, searches and exports at random and at named moments.
 
 Each is started, killed with SIGKILL, started again as the documentation says, and compared with
-one that nothing disturbed: network, log, table of trials, exported files. Nothing unfinished may be
-left.
+one that nothing disturbed: recordings byte for byte, network, log, table of trials, exported files.
+Nothing unfinished may be left.
 
     python benchmarks/kills.py --kills 20      # half an hour on two cores
 
@@ -37,7 +37,7 @@ import numpy as np
 
 from speech_enhancement.cli import main
 from speech_enhancement.files import atomic, provenance
-from speech_enhancement.inference.card import ModelCard
+from speech_enhancement.inference.card import ModelCard, file_sha256
 from speech_enhancement.training import backups
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -57,8 +57,9 @@ class Case:
         name: of its row.
         command: arguments, for a folder of its own.
         result: what an undisturbed run and one that went on must have in common.
-        resumes: whether there is something in the folder that `--resume` goes on with.
+        resumes: whether there is something in the folder to go on with.
         finished: whether the folder holds the result already.
+        resume: options to go on with.
         again: options to begin anew with, where there is nothing to resume.
         places: names of moments, and patterns of files whose coming marks them.
         after: pattern of a file after whose coming the random moments are.
@@ -69,6 +70,7 @@ class Case:
     result: Callable[[Path], Any]
     resumes: Callable[[Path], bool]
     finished: Callable[[Path], bool]
+    resume: tuple[str, ...] = ("--resume",)
     again: tuple[str, ...] = ()
     places: tuple[tuple[str, str], ...] = ()
     after: str = ""
@@ -155,6 +157,7 @@ def cases(common: Path) -> list[Case]:
         ("first file moved", f"weights/{NAME}.*"),
     )
     return [
+        prediction(),
         Case("training, stored", training(*stored, "--epochs", "3"), places=places, **shared),
         Case("training, dynamic", training(*dynamic, "--epochs", "3"), places=places, **shared),
         Case(
@@ -197,6 +200,28 @@ def cases(common: Path) -> list[Case]:
             ),
         ),
     ]
+
+
+def prediction() -> Case:
+    """The demonstration recordings, whose results know by themselves how far they are."""
+    return Case(
+        "prediction",
+        lambda folder: [DEMO / "noisy", "--dir_save_prediction", folder, "--save_noise"],
+        denoised,
+        lambda folder: (folder / "denoised.jsonl").is_file(),
+        lambda folder: False,
+        resume=(),
+        places=(
+            ("first recording begun", f"{atomic.PARTIAL}*"),
+            ("first recording kept", "*.wav"),
+            ("summary kept", "summary.json"),
+        ),
+    )
+
+
+def denoised(folder: Path) -> Any:
+    """Digests of all recordings and of what was removed from them."""
+    return {path.name: file_sha256(path) for path in folder.glob("*.wav")}
 
 
 def trained(folder: Path) -> Any:
@@ -297,7 +322,7 @@ def row_of(case: Case, common: Path, kills: int, rng: random.Random) -> dict[str
 def go_on(case: Case, folder: Path) -> str:
     """Do what a user would do after a kill; in a word, what that was."""
     if case.resumes(folder):
-        run([*case.command(folder), "--resume"])
+        run([*case.command(folder), *case.resume])
         return "resumed"
     if case.finished(folder):
         # The next training, whatever its name, clears what is left.
@@ -376,8 +401,9 @@ def markdown(rows: list[dict[str, Any]], facts: Any) -> str:
         "# Kills",
         "",
         "Processes that were killed with SIGKILL at random and at named moments, and went on: how",
-        "many gave what an undisturbed one gives (network, card, log, trials, exported files), and",
-        "how many unfinished files were left. `python benchmarks/kills.py` makes this page.",
+        "many gave what an undisturbed one gives (recordings byte for byte, network, card, log,",
+        "trials, exported files), and how many unfinished files were left.",
+        "`python benchmarks/kills.py` makes this page.",
         "",
         f"| {' | '.join(names)} |",
         f"|---|{'--:|' * (len(names) - 1)}",
