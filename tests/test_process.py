@@ -63,6 +63,31 @@ def test_ctrl_c_in_a_terminal_is_answered_once_however_young_the_processes_are(t
     assert (done.returncode, done.stderr) == (0, b"")  # it is for the parent to answer
 
 
+# A stop while libsndfile reads a file through Python, which it does where the header is unfinished.
+STOPPED_READING = """
+import os, signal
+from speech_enhancement.__main__ import run
+from speech_enhancement.files import unfinished
+
+def stop(file, buffer):
+    unfinished.PatchedFile.readinto = read
+    os.kill(os.getpid(), signal.SIGINT)
+    return read(file, buffer)
+
+read, unfinished.PatchedFile.readinto = unfinished.PatchedFile.readinto, stop
+run()
+"""
+
+
+def test_a_stop_while_native_code_reads_is_not_lost(tmp_path):
+    data = (REPOSITORY / "demo_data" / "noisy" / "hum.wav").read_bytes()
+    place = data.index(b"data") + 4
+    (tmp_path / "died.wav").write_bytes(data[:place] + bytes(4) + data[place + 4 :])
+    command = [sys.executable, "-c", STOPPED_READING, tmp_path / "died.wav"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (130, b"error: stopped by the user\n")
+
+
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
 def test_streams_that_are_closed_cost_no_result(closed, tmp_path):
     def close() -> None:

@@ -13,8 +13,10 @@ from typing import BinaryIO
 from speech_enhancement.errors import UserError
 
 STOPS = (signal.SIGINT, signal.SIGTERM)
-IMPORTING = "importlib._bootstrap"
-# How long a stop waits before it looks again whether an import is over, seconds.
+# Modules whose functions native code calls, and how their names begin: imports, and what libsndfile
+# reads with.
+CALLED_BY_NATIVE_CODE = {"importlib._bootstrap": "", "soundfile": "vio_"}
+# How long a stop waits before it looks again whether native code has returned, seconds.
 AGAIN_S = 0.02
 
 
@@ -49,15 +51,15 @@ def pipe() -> tuple[BinaryIO, BinaryIO]:
 def answering_stops() -> Iterator[None]:
     """Raise `KeyboardInterrupt` at Ctrl-C and SIGTERM; afterwards they end the process in silence.
 
-    During an import the first of them waits for its end: native modules make of an interrupt
-    whatever error they raise when they cannot be loaded.
+    The first of them waits until what native code called has returned: modules make of an interrupt
+    whatever error they raise when they cannot be loaded, and libraries forget it.
     """
     waiting = False
 
     def answer(number: int, frame: types.FrameType | None) -> None:
         nonlocal waiting
         is_new = number in STOPS
-        if has_timer and _is_importing(frame) and not (waiting and is_new):
+        if has_timer and _is_called_by_native_code(frame) and not (waiting and is_new):
             waiting = True
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
             return
@@ -76,10 +78,11 @@ def answering_stops() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _is_importing(frame: types.FrameType | None) -> bool:
-    """Whether what runs in a frame was called by an import."""
+def _is_called_by_native_code(frame: types.FrameType | None) -> bool:
+    """Whether what runs in a frame was called by code that would not pass an exception on."""
     while frame is not None:
-        if frame.f_globals.get("__name__") == IMPORTING:
+        begin = CALLED_BY_NATIVE_CODE.get(frame.f_globals.get("__name__", ""))
+        if begin is not None and frame.f_code.co_name.startswith(begin):
             return True
         frame = frame.f_back
     return False
