@@ -97,5 +97,5 @@ class AudioConfig:
         """
         unknown = sorted(fields.keys() - {field.name for field in dataclasses.fields(cls)})
         if unknown:
-            raise UsageError(f"There is no `{unknown[0]}` in an audio geometry")
+            raise UsageError(f"`{unknown[0]}` is not part of an audio geometry")
         return cls(**fields)

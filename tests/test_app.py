@@ -153,7 +153,7 @@ def test_a_port_that_is_taken_ends_in_a_sentence(weights, run_main):
         outcome = run_main("--mode", "app", "--weights_folder", weights, "--port", port)
     assert outcome.code == 1
     assert outcome.err == (
-        f"error: Cannot listen at --host 127.0.0.1 --port {port}: Address already in use\n"
+        f"error: Cannot listen on --host 127.0.0.1 --port {port}: Address already in use\n"
     )
 
 

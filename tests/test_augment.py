@@ -260,7 +260,7 @@ def test_other_rates_have_codecs_and_rooms_too(rate):
         assert decoded.shape == waveform.shape
     (room,) = reverberation.synthesise_bank(1, rate, seed=0, rt60_s=(0.2, 0.2))
     assert np.isfinite(room.full).all()
-    with pytest.raises(UserError, match=f"No codec of opus takes {rate} Hz"):
+    with pytest.raises(UserError, match=f"None of the codecs opus supports {rate} Hz"):
         augment.codec_round_trip(waveform, rate, np.random.default_rng(0), codecs=("opus",))
 
 

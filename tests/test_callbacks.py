@@ -103,6 +103,6 @@ def test_only_the_same_training_is_resumed(tmp_path, capsys):
     newest.weights.write_bytes(b"damaged")
     assert run_folder.prepare(tmp_path, same, resume=True) == 2
     assert capsys.readouterr().err == (
-        f"note: the backup {newest.weights.parent} is damaged: going on from the one before it, "
+        f"note: the backup {newest.weights.parent} is damaged: continuing from the one before it, "
         "at epoch 3\n"
     )

@@ -26,7 +26,7 @@ def test_a_missing_package_is_told_in_a_sentence(monkeypatch, run_main):
     outcome = run_main("a.wav")
     assert outcome.code == 1
     assert outcome.err.startswith(
-        "error: Python has no package speech_enhancement.cli.modes.prediction: pip install"
+        "error: The Python package speech_enhancement.cli.modes.prediction is missing: pip install"
     )
 
 

@@ -421,7 +421,7 @@ def test_all_corpora_unpack_to_what_data_creation_reads(small_corpora, run_main)
         folder = small_corpora / "voicebank_demand" / f"{side}_trainset_28spk_wav"
         assert pools.find_voices(folder) == [(folder / "p226_001.wav", "p226")]
     assert not list(small_corpora.glob("*.zip"))
-    assert "is there already" in run_main(*command).out
+    assert "exists already" in run_main(*command).out
 
 
 @pytest.mark.parametrize("names", ["", "timit", "esc50,timit"])

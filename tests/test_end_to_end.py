@@ -274,4 +274,4 @@ def test_data_sets_of_two_geometries_are_not_mixed(tmp_path, run_main):
     other = dataclasses.replace(small_dataset.AUDIO, frame_length=768)
     folders = small_dataset.save(tmp_path / "a"), small_dataset.save(tmp_path / "b", other)
     outcome = run_main("--mode=training", "--path_save_spectrogram", *folders)
-    assert outcome.code == 1 and "must have one geometry" in outcome.err
+    assert outcome.code == 1 and "must have the same geometry" in outcome.err

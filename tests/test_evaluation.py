@@ -256,10 +256,10 @@ def empty(folder):
 
 
 WRONG = [
-    (lambda f: (f / "clean" / "rain.wav").unlink(), (), 1, "has no partner of"),
+    (lambda f: (f / "clean" / "rain.wav").unlink(), (), 1, "has no recording with the name of"),
     (lambda f: shorten(f, 0.06), (), 1, "may differ by 50 ms"),
     (make_stereo, (), 1, "1 channels and"),
-    (change_rate, (), 1, "one sample rate; "),
+    (change_rate, (), 1, "the same sample rate; "),
     (empty, (), 1, "No audio"),
     (lambda f: None, ("--systems", "magic"), 2, "`--systems` must be one of"),
     (lambda f: None, ("--peers", "magic"), 2, "`--peers` must be one of"),
@@ -457,7 +457,7 @@ def test_rows_after_one_that_was_cut_short_are_kept(tmp_path):
 
 def test_recordings_of_one_name_are_refused(folders):
     audio_io.save_audio(folders / "noisy" / "rain.flac", np.ones(RATE, np.float32) / 2, RATE)
-    with pytest.raises(UserError, match="have one name"):
+    with pytest.raises(UserError, match="have the same name"):
         pairing.find_pairs(folders / "clean", folders / "noisy")
 
 

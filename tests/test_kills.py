@@ -120,6 +120,6 @@ def test_a_damaged_backup_costs_an_epoch(windows, undisturbed, tmp_path, run_mai
     newest.write_bytes(newest.read_bytes()[:-1])
     outcome = run_main(*command(windows, tmp_path), "--resume")
     assert outcome.code == 0, outcome.err
-    assert "is damaged: going on from the one before it, at epoch 2" in outcome.err
+    assert "is damaged: continuing from the one before it, at epoch 2" in outcome.err
     for expected, weight in zip(undisturbed, weights(tmp_path), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-6)

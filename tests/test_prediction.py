@@ -378,7 +378,7 @@ class TestSilence:
         soundfile.write(tmp_path / "a.wav", noise(16000), 8000)
         outcome = predict(tmp_path / "a.wav", f"--name_model={deaf.name}")
         assert outcome.err == (
-            f"note: {tmp_path}/a.wav: the network took nearly all of it for noise\n"
+            f"note: {tmp_path}/a.wav: the network removed nearly all of the sound\n"
         )
 
     def test_a_track_without_samples(self, predict, tmp_path):

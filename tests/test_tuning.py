@@ -319,7 +319,7 @@ class TestDistributed:
         assert sorted(ran) == [row["trial"] for row in rows]
         assert [row["status"] for row in rows] == ["completed"] * 3
         assert "Best: trial" in outputs["chief"]
-        assert "note: dying has died: trial 0 goes to another" in outputs["chief"]
+        assert "note: dying has died: trial 0 is given to another worker" in outputs["chief"]
 
     def start(self, name, port, arguments):
         """One process of the search."""
@@ -379,10 +379,10 @@ class TestSafety:
         scores = self.scores(tmp_path)
         assert list(scores) == ["0", "1", "2", "3"]
         if damage.startswith("trial_1"):
-            assert outcome.err.count(f"{damage} is damaged: going on with the other trials") == 1
+            assert outcome.err.count(f"{damage} is damaged: continuing with the other trials") == 1
             assert scores.pop("1") == ""
         elif damage == "oracle.json":
-            assert f"{damage} is damaged: going on from the trials" in outcome.err
+            assert f"{damage} is damaged: continuing from the trials" in outcome.err
         assert scores.items() <= expected.items()
 
     def test_a_trial_that_is_run_again_scores_the_same(

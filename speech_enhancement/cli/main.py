@@ -14,7 +14,7 @@ from speech_enhancement import places, registry
 from speech_enhancement.cli import args
 from speech_enhancement.errors import UserError, printable
 
-MISSING = f"Python has no package {{}}: {places.install_command('train')}"
+MISSING = f"The Python package {{}} is missing: {places.install_command('train')}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -63,7 +63,7 @@ def find_pairs(clean_dir: Path, noisy_dir: Path, enhanced_dirs: Sequence[Path] =
     for folder, there in [(clean_dir, clean), *zip(enhanced_dirs, results.values(), strict=True)]:
         if alone := sorted(noisy.keys() - there.keys()):
             more = f" and {len(alone) - 1} more of {noisy_dir}" if len(alone) > 1 else ""
-            raise UserError(f"{folder} has no partner of {noisy[alone[0]]}{more}")
+            raise UserError(f"{folder} has no recording with the name of {noisy[alone[0]]}{more}")
     return [
         Pair(
             name,
@@ -110,7 +110,7 @@ def _by_name(folder: Path, left_out: list[str] | None = None) -> dict[str, Path]
         if other == path:
             continue
         if left_out is None:
-            raise UserError(f"{other} and {path} have one name; leave one of them out")
+            raise UserError(f"{other} and {path} have the same name; remove one of them")
         left_out.append(f"{path} has the name of {other}")
     return found
 
@@ -149,10 +149,15 @@ def _check_same(
     """Refuse a partner that differs in what alignment cannot mend."""
     if clean.channels != other.channels:
         what = f"{clean.channels} channels and {path} has {other.channels}"
-        raise UserError(f"A pair must have one number of channels; {clean_path} has {what}")
+        raise UserError(
+            "Both recordings of a pair must have the same number of channels; "
+            f"{clean_path} has {what}"
+        )
     if clean.rate != other.rate:
         what = f"{clean.rate} Hz and {path} {other.rate} Hz"
-        raise UserError(f"A pair must have one sample rate; {clean_path} has {what}")
+        raise UserError(
+            f"Both recordings of a pair must have the same sample rate; {clean_path} has {what}"
+        )
     if abs(clean.duration - other.duration) > LONGEST_SHIFT_S:
         what = f"{clean.duration:.3f} s and {path} {other.duration:.3f} s"
         raise UserError(

@@ -295,7 +295,7 @@ class AudioPool:
             self._file = os.open(_samples_path(self.index_path), os.O_RDONLY | descriptors.BINARY)
         raw = descriptors.read_at(self._file, length * BYTES_PER_SAMPLE, offset * BYTES_PER_SAMPLE)
         if len(raw) != length * BYTES_PER_SAMPLE:
-            raise UserError(f"{_samples_path(self.index_path)} is cut short; delete it")
+            raise UserError(f"{_samples_path(self.index_path)} is incomplete; delete it")
         return np.frombuffer(raw, "<i2")
 
     def __getstate__(self) -> dict[str, Any]:

@@ -177,7 +177,8 @@ def _long_enough(pool: AudioPool, min_duration: float) -> list[int]:
     usable = [i for i, recording in enumerate(pool.recordings) if recording.n_samples >= shortest]
     if not usable:
         raise UserError(
-            f"None of the {len(pool.recordings)} recordings lasts `min_duration`, {min_duration} s"
+            f"None of the {len(pool.recordings)} recordings is as long as `min_duration`, "
+            f"{min_duration} s"
         )
     return usable
 

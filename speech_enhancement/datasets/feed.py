@@ -80,7 +80,9 @@ class MixtureFeed:
             self._request(position)
             return self._pending.pop(position).result()
         except BrokenProcessPool as error:
-            raise UserError("A process that mixes died; is there enough memory?") from error
+            raise UserError(
+                "A mixing process ended unexpectedly, perhaps because the memory was full"
+            ) from error
         finally:
             self.waited_s += time.perf_counter() - begin
 

@@ -72,7 +72,7 @@ def common_audio(folders: Sequence[Path], manifests: Sequence[dict[str, Any]]) -
     for folder, manifest in zip(folders, manifests, strict=True):
         if audio_of(manifest) != first:
             raise UserError(
-                "Data sets to train on together must have one geometry; that of "
+                "Data sets that are used together must have the same geometry; that of "
                 f"{folder} is not that of {folders[0]}"
             )
     return first

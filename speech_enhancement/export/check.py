@@ -93,7 +93,7 @@ def difference(wanted: np.ndarray, got: np.ndarray, rate: int) -> Difference:
         UserError: the second is not all numbers, or nothing but silence.
     """
     if got.shape != wanted.shape or not np.isfinite(got).all():
-        raise UserError("its output is not sound")
+        raise UserError("its output has another length, or NaN or infinite samples")
     try:
         si_sdr_db = metrics.si_sdr(wanted, got, rate)
     except Unscorable as error:

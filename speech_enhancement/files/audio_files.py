@@ -465,7 +465,7 @@ def _create(temporary: Path, path: Path, sound_format: SoundFormat) -> soundfile
         if error.code == SYSTEM_ERROR:
             raise
         raise UserError(
-            f"Cannot write {path}: {path.suffix} takes no {channels} channels at {rate} Hz"
+            f"Cannot write {path}: {path.suffix} files cannot hold {channels} channels at {rate} Hz"
         ) from error
 
 

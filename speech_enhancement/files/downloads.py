@@ -137,7 +137,7 @@ def _verify(file: BinaryIO, checksums: Sequence[str]) -> None:
         file.truncate(0)
         file.seek(0)
         raise TransferError(
-            f"another file than expected, which was deleted: its checksum is {actual}, "
+            f"the file is not the expected one, which was deleted: its checksum is {actual}, "
             f"not {' or '.join(checksums)}"
         )
 
@@ -218,7 +218,7 @@ def _network_errors() -> Iterator[None]:
     except urllib.error.URLError as error:
         raise TransferError(f"no connection: {_reason(error.reason)}", again=True) from error
     except (http.client.InvalidURL, ValueError) as error:
-        raise TransferError(f"the server names an address that is none: {error}") from error
+        raise TransferError(f"the server refers to an invalid address: {error}") from error
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
         raise TransferError(f"the connection was lost: {_reason(error)}", again=True) from error
 
@@ -240,7 +240,9 @@ def _begin(response: http.client.HTTPResponse, file: BinaryIO) -> int | None:
         file.truncate(0)
         file.seek(0)
     if response.status == PARTIAL_CONTENT and not file.tell():
-        raise TransferError("the server sent another part than asked for", again=True)
+        raise TransferError(
+            "the server sent another part of the file than was requested", again=True
+        )
     return file.tell() + int(length) if length and length.isdecimal() else None
 
 
@@ -252,7 +254,7 @@ def _check_space(file: BinaryIO, total: int | None) -> None:
         UserError: it does not fit.
     """
     if (total or 0) > LARGEST_FILE:
-        raise TransferError(f"the server has {total} bytes, more than any archive")
+        raise TransferError(f"the server has {total} bytes, more than any archive has")
     path = Path(file.name)
     lacking = (total or 0) - file.tell() - shutil.disk_usage(path.parent).free
     if lacking > 0:

@@ -69,12 +69,14 @@ class SoundFile(soundfile.SoundFile):
         if not MIN_RATE <= self.samplerate <= MAX_RATE:
             self.close()
             raise UserError(
-                f"{path}: `rate` must be {MIN_RATE}..{MAX_RATE} Hz. Received: {self.samplerate}"
+                f"{path}: `rate` must be between {MIN_RATE} and {MAX_RATE} Hz. Received: "
+                f"{self.samplerate}"
             )
         if not 1 <= self.channels <= MAX_CHANNELS:
             self.close()
             raise UserError(
-                f"{path}: There must be 1..{MAX_CHANNELS} channels. Received: {self.channels}"
+                f"{path}: The number of channels must be between 1 and {MAX_CHANNELS}. Received: "
+                f"{self.channels}"
             )
         self._is_endless = self.frames > path.stat().st_size * MOST_SAMPLES_PER_BYTE
         if self._is_endless:

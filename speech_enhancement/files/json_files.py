@@ -92,9 +92,9 @@ def parse(data: str | bytes, check: Check) -> Any:
     except RecursionError:
         raise ValueError(f"it is nested more than {DEEPEST} deep") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no JSON ({error})") from None
+        raise ValueError(f"it is not valid JSON ({error})") from None
     except UnicodeDecodeError:
-        raise ValueError("it is no text in UTF-8") from None
+        raise ValueError("it is not UTF-8 text") from None
     _check_depth(content)
     check(content, "")
     return content
@@ -226,12 +226,12 @@ def record(
         _require(isinstance(value, dict), value, place, "an object")
         for name in fields:
             if name not in value:
-                raise ValueError(f"it has no `{_within(place, name)}`")
+                raise ValueError(f"`{_within(place, name)}` is missing")
         for name, inner in value.items():
             if name in known:
                 known[name](inner, _within(place, name))
             elif not others:
-                raise ValueError(f"there is no `{_short(_within(place, name))}`")
+                raise ValueError(f"`{_short(_within(place, name))}` is unknown")
 
     return check
 

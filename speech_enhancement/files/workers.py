@@ -80,8 +80,8 @@ def worker_pool(
         raise
     except BrokenProcessPool as error:
         raise UserError(
-            "A worker process was killed, perhaps for want of memory; try fewer `--workers`, or "
-            "fewer `--jobs`"
+            "A worker process was killed, perhaps because the memory was full; try "
+            "fewer `--workers`, or fewer `--jobs`"
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -293,7 +293,7 @@ def checked_limits(strength: float, max_attenuation_db: float | None) -> GainLim
         UsageError: one of them is out of its range.
     """
     if not 0.0 <= strength <= 1.0:
-        raise UsageError(f"`strength` must be in 0..1. Received: {strength}")
+        raise UsageError(f"`strength` must be between 0 and 1. Received: {strength}")
     if max_attenuation_db is not None and not 0.0 <= max_attenuation_db < np.inf:
         raise UsageError(
             f"`max_attenuation_db` must be zero or more decibels. Received: {max_attenuation_db}"
@@ -309,7 +309,7 @@ def check_rate(rate: float) -> int:
     """
     if not isinstance(rate, numbers.Real) or not MIN_RATE <= rate <= MAX_RATE or rate % 1:
         raise UsageError(
-            f"`rate` must be {MIN_RATE}..{MAX_RATE} Hz, a whole number. Received: {rate}"
+            f"`rate` must be between {MIN_RATE} and {MAX_RATE} Hz, a whole number. Received: {rate}"
         )
     return int(rate)
 
@@ -321,7 +321,9 @@ def check_channels(channels: int) -> int:
         UsageError: it is not.
     """
     if not 1 <= channels <= MAX_CHANNELS:
-        raise UsageError(f"There must be 1..{MAX_CHANNELS} channels. Received: {channels}")
+        raise UsageError(
+            f"The number of channels must be between 1 and {MAX_CHANNELS}. Received: {channels}"
+        )
     return channels
 
 

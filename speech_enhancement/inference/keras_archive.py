@@ -33,11 +33,11 @@ def check(path: Path) -> None:
             _check_sizes(path, archive)
             json_files.parse(archive.read(CONFIGURATION), json_files.table(json_files.anything))
     except KeyError as error:
-        raise UserError(f"{path} is no Keras network: it has no {CONFIGURATION}") from error
+        raise UserError(f"{path} is not a Keras network: it has no {CONFIGURATION}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no Keras network: {error}") from error
+        raise UserError(f"{path} is not a Keras network: {error}") from error
 
 
 def load(
@@ -94,7 +94,7 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile) -> None:
     most = max(ALWAYS_ALLOWED, LARGEST_RATIO * path.stat().st_size)
     if sum(entry.file_size for entry in archive.infolist()) > most:
         raise UserError(
-            f"{path} unpacks to more than {most / 2**20:.0f} MiB, which no network does"
+            f"{path} unpacks to more than {most / 2**20:.0f} MiB, more than any network needs"
         )
     unpacked = 0
     for entry in archive.infolist():

@@ -188,7 +188,10 @@ class OnnxStreamingNetwork:
 def _load_keras(path: Path, card: ModelCard, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     """The network in Keras, whatever its backend."""
     if card.streaming:
-        raise UserError(f"{path} carries a state, which needs its ONNX twin: use --runtime onnx")
+        raise UserError(
+            f"{path} carries a state from frame to frame, which its .onnx file supports: use "
+            "--runtime onnx"
+        )
     model = keras_archive.load(path, card.model, threads)
     _check_shape(path, list(model.input_shape), card)
     return lambda batch: np.asarray(model.predict_on_batch(batch))

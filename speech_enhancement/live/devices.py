@@ -87,7 +87,7 @@ class BlockExchange:
         try:
             return self._recorded.get(timeout=SILENT_S)
         except queue.Empty as error:
-            raise UserError("The sound device stopped giving sound") from error
+            raise UserError("The sound device no longer delivers sound") from error
 
     def add(self, block: np.ndarray) -> None:
         """Have a block (channels, samples) played, without what comes too late."""

@@ -367,7 +367,7 @@ def codec_round_trip(
     """
     known = [name for name in codecs if rate in CODEC_RATES.get(name, (rate,))]
     if not known:
-        raise UserError(f"No codec of {', '.join(codecs)} takes {rate} Hz")
+        raise UserError(f"None of the codecs {', '.join(codecs)} supports {rate} Hz")
     container, subtype = CODECS[known[int(rng.integers(len(known)))]]
     level = min(rng.uniform(*compression), SMALLEST_CODEC_LEVEL)
     encoded = io.BytesIO()

@@ -196,7 +196,7 @@ def denoise_file(
             meter.feed(block)
             writer.write(block)
     if removal.is_nearly_all():
-        notes.append("the network took nearly all of it for noise")
+        notes.append("the network removed nearly all of the sound")
     return Report(
         audio_s=round(n_samples / rate, 3),
         sample_rate=rate,

@@ -141,7 +141,7 @@ def macs_per_s(stem: Path, card: ModelCard) -> float | None:
         card: its card.
 
     Returns:
-        None if the network has no ONNX twin.
+        None if the network has no ONNX file.
     """
     path = stem.with_name(stem.name + ".onnx")
     if not path.is_file():

@@ -58,7 +58,7 @@ def examples_callback(
     try:
         waveforms = validation.waveforms(examples.SHOWN)
     except UserError as error:  # only the spectrograms of the windows were kept
-        print(f"note: no examples in TensorBoard: {error}", file=sys.stderr)
+        print(f"note: examples could not be written to TensorBoard: {error}", file=sys.stderr)
         return []
 
     def enhance(model: keras.Model, waveform: np.ndarray) -> np.ndarray:

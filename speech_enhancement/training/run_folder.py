@@ -103,7 +103,7 @@ def report_damage(backup: backups.Backup) -> None:
     """Say which backups were passed over."""
     for folder in backup.damaged:
         print(
-            f"note: the backup {folder} is damaged: going on from the one before it, at epoch "
+            f"note: the backup {folder} is damaged: continuing from the one before it, at epoch "
             f"{backup.epoch + 1}",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""Network, ONNX twin and card, written together and read back with the same care."""
+"""Network, its ONNX file and card, written together and read back with the same care."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 def export_onnx(
     hyper_model: DenoisingHyperModel, model: keras.Model, saved: Path, path: Path
 ) -> None:
-    """Write the ONNX twin of a network; batch and any open dimension stay open.
+    """Write the ONNX file of a network; batch and any open dimension stay open.
 
     Args:
         hyper_model: what built the network.
@@ -140,7 +140,7 @@ def export_onnx(
 
 
 def export_with_tensorflow(model: keras.Model, path: Path) -> None:
-    """Write the ONNX twin of a network that TensorFlow runs."""
+    """Write the ONNX file of a network that TensorFlow runs."""
     # An uncalled network is refused by the exporter.
     blank = keras.tree.map_structure(
         lambda x: np.zeros([n or 1 for n in x.shape], x.dtype), model.input
@@ -159,7 +159,9 @@ def _export_in_tensorflow_process(model_name: str, saved: Path, path: Path) -> N
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
         reason = result.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise UserError(f"The ONNX twin of {saved} needs TensorFlow to be written: {reason[0]}")
+        raise UserError(
+            f"The ONNX file of {saved} can only be written with TensorFlow: {reason[0]}"
+        )
 
 
 def _main(model_name: str, saved: str, path: str) -> None:

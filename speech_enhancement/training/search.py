@@ -179,7 +179,7 @@ def role() -> str | None:
     """
     given = {name: os.environ[name] for name in ADDRESS if name in os.environ}
     if given and len(given) < len(ADDRESS):
-        raise UsageError(f"{', '.join(ADDRESS)} go together. Received: {', '.join(given)}")
+        raise UsageError(f"{', '.join(ADDRESS)} must be set together. Received: {', '.join(given)}")
     return given.get("KERASTUNER_TUNER_ID")
 
 

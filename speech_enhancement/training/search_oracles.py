@@ -49,7 +49,7 @@ class WholeFiles(keras_tuner.Oracle):
         """Have trials of workers that have died run again."""
         for worker, trial in list(self.ongoing_trials.items()):
             if worker != asking and locks.is_free(worker_lock(Path(self._project_dir), worker)):
-                print(f"note: {worker} has died: trial {trial.trial_id} goes to another")
+                print(f"note: {worker} has died: trial {trial.trial_id} is given to another worker")
                 del self.ongoing_trials[worker]
                 self.tuner_ids.discard(worker)
                 self._retry_queue.append(trial.trial_id)
@@ -77,7 +77,7 @@ class WholeFiles(keras_tuner.Oracle):
             self.set_state(state)
         except Exception:  # a damaged file raises whatever its damage causes
             if path.exists():
-                print(f"note: {path} is damaged: going on from the trials", file=sys.stderr)
+                print(f"note: {path} is damaged: continuing from the trials", file=sys.stderr)
             self._rebuild(sorted({*self.trials, *damaged}))
         for name in set(self.trials) - set(self.start_order):
             del self.trials[name]  # ended before the state knew of it, to be drawn again
@@ -101,7 +101,7 @@ class WholeFiles(keras_tuner.Oracle):
     def _give_up(self, name: str, damaged: dict[str, Path]) -> None:
         """Count a trial whose file is damaged as a failed one."""
         file = damaged.get(name, f"the file of trial {name}")
-        print(f"note: {file} is damaged: going on with the other trials", file=sys.stderr)
+        print(f"note: {file} is damaged: continuing with the other trials", file=sys.stderr)
         hp = self.hyperparameters.copy()
         hp.values = {}
         trial = trials.Trial(hp, trial_id=name, status=trials.TrialStatus.FAILED)

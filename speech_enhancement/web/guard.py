@@ -96,7 +96,7 @@ class Guard:
         if origin and origin_host != host:
             return FORBIDDEN, "Pages of other sites get nothing here"
         if FETCHING.search(path):
-            return FORBIDDEN, "This page takes files, no addresses"
+            return FORBIDDEN, "This page accepts files, but no addresses"
         if DESCRIPTIONS.search(path):
             return NOT_FOUND, "There is no such page"
         return None

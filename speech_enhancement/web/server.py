@@ -126,7 +126,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         reason = str(error.strerror or error).partition(" (")[0]
-        raise UserError(f"Cannot listen at --host {host} --port {port}: {reason}") from error
+        raise UserError(f"Cannot listen on --host {host} --port {port}: {reason}") from error
 
 
 def import_gradio(folder: str) -> Any:
@@ -165,7 +165,7 @@ async def refuse_to_fetch(url: str) -> NoReturn:
     Raises:
         ValueError: always.
     """
-    raise ValueError(f"This page takes files, no addresses. Received: {url}")
+    raise ValueError(f"This page accepts files, but no addresses. Received: {url}")
 
 
 def _application(gradio: Any, page: Any, guard: dict[str, Any], max_upload_bytes: int) -> Any:

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
         max_disk_mb=options.max_disk_mb,
     )
     with server.serving(denoiser, name, listening) as address:
-        print(f"Open {address} in a browser; Ctrl-C ends it", flush=True)
+        print(f"Open {address} in a browser; press Ctrl-C to stop", flush=True)
         wait()
     return 0
 

@@ -38,7 +38,7 @@ def obtain(archive: Archive, corpora_dir: Path, keep: bool) -> None:
     """Download and unpack one archive, unless its folder is there."""
     folder = corpora_dir / archive.folder
     if folder.is_dir():
-        print(f"{folder} is there already")
+        print(f"{folder} exists already")
         return
     path = corpora_dir / archive.name
     downloads.fetch(archive.urls, path, archive.checksums)

@@ -187,7 +187,7 @@ def check_pipe(inputs: list[str]) -> None:
         UsageError: there are other inputs.
     """
     if len(inputs) > 1:
-        raise UsageError(f"The input - goes alone. Received: {' '.join(inputs)}")
+        raise UsageError(f"The input - must be the only input. Received: {' '.join(inputs)}")
 
 
 def safely(settings: BatchSettings, enhancer: Enhancer) -> Denoise:

@@ -72,7 +72,7 @@ def denoise_devices(options: argparse.Namespace) -> None:
     rate = check_rate(options.sample_rate_device or rate_of_devices(enhancer, source))
     block = block_samples(options, rate)
     latency = Latency(algorithmic_latency(enhancer, rate), block / rate)
-    print(f"Denoising with {latency} of latency; Ctrl-C ends it", file=sys.stderr)
+    print(f"Denoising with {latency} of latency; press Ctrl-C to stop", file=sys.stderr)
     devices.denoise_devices(
         enhancer,
         Devices(source, sink, rate, options.channels, block),
