@@ -52,6 +52,7 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
     level_dbfs: ClassVar[float | None] = -25.0
     streaming: ClassVar[bool] = False
     extra_options: ClassVar[tuple[str, ...]] = ()
+    onnx_packages: ClassVar[tuple[str, ...]] = ("tensorflow", "tf2onnx", "onnx")
     learning_rate: ClassVar[float] = 1e-3
 
     def __init__(
@@ -100,13 +101,13 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         return model
 
     def fit(
-        self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **options: Any
+        self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **keywords: Any
     ) -> Any:
         """What a search does with a network: `model.fit`, on data that have been attached."""
         attach = getattr(args[0], "attach", None) if args else None
         if attach:
-            attach(model, options["validation_data"])
-        return model.fit(*args, **options)
+            attach(model, keywords["validation_data"])
+        return model.fit(*args, **keywords)
 
     def is_streaming(self, model: keras.Model) -> bool:
         """Whether a network that `build` made is causal and carries a state."""

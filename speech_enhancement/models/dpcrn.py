@@ -48,6 +48,7 @@ class DPCRN(DenoisingHyperModel):
     losses = ("compressed_spectrum_pesq", "compressed_spectrum")
     level_dbfs = None
     streaming = True
+    onnx_packages = ("onnx",)
 
     def network(self, hp) -> keras.Model:
         """See `DenoisingHyperModel.network`; the number of frames is open."""
@@ -309,6 +310,11 @@ class TimeGRU(layers.Layer):
     def run_from_zero(self, x, kernel, recurrent, bias):
         """One direction: (batch, T, F, C) -> (batch, T, F, units)."""
         steps = project(x, kernel, bias)
+        if keras.backend.backend() == "jax":
+            from speech_enhancement.models import jax_recurrence
+
+            given = (ops.convert_to_tensor(each) for each in (steps, recurrent, bias[1]))
+            return ops.moveaxis(jax_recurrence.gru(*given), 0, 1)
         state = ops.zeros_like(steps[0, ..., : self.units])
         return self.run(steps, state, recurrent, bias[1])[0]
 

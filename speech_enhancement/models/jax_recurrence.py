@@ -1,0 +1,80 @@
+"""The GRU of `dpcrn` as a scan in JAX, with its gradient written by hand.
+
+What JAX derives from a scan keeps every gate of every frame and multiplies small matrices frame by
+frame. Here the backward scan carries the gradient of the state alone: the gates come from one large
+product over all frames before it, and the gradients of the weights from another behind it.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+UNROLL = 4
+
+
+def _gates(projected, inner):
+    """Update, reset, candidate, and the state's part in the candidate; see `dpcrn.gru_step`."""
+    update_in, reset_in, candidate_in = jnp.split(projected, 3, axis=-1)
+    update_inner, reset_inner, candidate_inner = jnp.split(inner, 3, axis=-1)
+    update = jax.nn.sigmoid(update_in + update_inner)
+    reset = jax.nn.sigmoid(reset_in + reset_inner)
+    candidate = jnp.tanh(candidate_in + reset * candidate_inner)
+    return update, reset, candidate, candidate_inner
+
+
+@jax.custom_vjp
+def gru(projected, recurrent, bias):
+    """States of a GRU that starts at zero, (T, batch, F, units).
+
+    Args:
+        projected: the inputs' part in the gates, (T, batch, F, 3 units).
+        recurrent: (units, 3 units).
+        bias: of the state's part, (3 units,).
+    """
+    return _forward(projected, recurrent, bias)[0]
+
+
+def _forward(projected, recurrent, bias):
+    """The states, and what the gradient needs."""
+    first = jnp.zeros((*projected.shape[1:-1], recurrent.shape[0]), projected.dtype)
+
+    def step(state, frame):
+        update, _, candidate, _ = _gates(frame, state @ recurrent + bias)
+        state = candidate + update * (state - candidate)
+        return state, state
+
+    _, states = lax.scan(step, first, projected, unroll=UNROLL)
+    return states, (projected, recurrent, bias, states)
+
+
+def _backward(kept, gradient):
+    """Gradients of projected inputs, weights and bias, of that of the states."""
+    projected, recurrent, bias, states = kept
+    before = jnp.concatenate([jnp.zeros_like(states[:1]), states[:-1]])
+    update, reset, candidate, inner = _gates(projected, before @ recurrent + bias)
+    # What a unit of gradient of the state gives to the argument of each gate.
+    to_candidate = (1.0 - update) * (1.0 - jnp.square(candidate))
+    to_update = (before - candidate) * update * (1.0 - update)
+    to_reset = to_candidate * inner * reset * (1.0 - reset)
+    to_inner = jnp.concatenate([to_update, to_reset, to_candidate * reset], axis=-1)
+    transposed = recurrent.T
+
+    def step(of_state, frame):
+        given, factors, update = frame
+        of_state = of_state + given
+        of_inner = jnp.concatenate([of_state] * 3, axis=-1) * factors
+        return of_state * update + of_inner @ transposed, of_state
+
+    frames = (gradient, to_inner, update)
+    last = jnp.zeros_like(states[0])
+    _, of_states = lax.scan(step, last, frames, reverse=True, unroll=UNROLL)
+    of_inner = jnp.concatenate([of_states] * 3, axis=-1) * to_inner
+    units = recurrent.shape[0]
+    of_projected = jnp.concatenate([of_inner[..., : 2 * units], of_states * to_candidate], axis=-1)
+    of_recurrent = jnp.einsum("tbfu,tbfg->ug", before, of_inner)
+    return of_projected, of_recurrent, jnp.sum(of_inner, axis=(0, 1, 2))
+
+
+gru.defvjp(_forward, _backward)
