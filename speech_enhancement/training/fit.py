@@ -90,6 +90,11 @@ class Trained:
     card: ModelCard
     folder: Path
 
+    @property
+    def has_twin(self) -> bool:
+        """Whether the network has its ONNX twin, which needs packages that may not be there."""
+        return ".onnx" in self.card.sha256
+
 
 def train(
     data: TrainingData,

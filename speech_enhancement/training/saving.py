@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
 import subprocess
@@ -26,7 +27,7 @@ from speech_enhancement.training import onnx_metadata
 def save_network(
     stem: Path, model: keras.Model, hyper_model: DenoisingHyperModel, **card_fields: Any
 ) -> ModelCard:
-    """Write `stem.keras`, `stem.onnx` and the card `stem.json`.
+    """Write `stem.keras`, the card `stem.json`, and the twin `stem.onnx` where that can be written.
 
     Args:
         stem: path without a suffix.
@@ -43,12 +44,15 @@ def save_network(
             for suffix in network_files.SUFFIXES
         )
         model.save(keras_path)
-        export_onnx(hyper_model, model, keras_path, onnx_path)
-        facts = onnx_metadata.properties(
-            *(Path(stem).name, hyper_model.name, hyper_model.audio, hyper_model.features),
-            card_fields.get("training", {}),
-        )
-        onnx_metadata.describe(onnx_path, facts)
+        written = [keras_path]
+        if not missing_for_twin(hyper_model):
+            export_onnx(hyper_model, model, keras_path, onnx_path)
+            facts = onnx_metadata.properties(
+                *(Path(stem).name, hyper_model.name, hyper_model.audio, hyper_model.features),
+                card_fields.get("training", {}),
+            )
+            onnx_metadata.describe(onnx_path, facts)
+            written.append(onnx_path)
         is_streaming = hyper_model.is_streaming(model)
         card = ModelCard(
             model=hyper_model.name,
@@ -58,11 +62,19 @@ def save_network(
             streaming=is_streaming,
             any_length=model.input_shape[1] is None and not is_streaming,
             parameters=model.count_params(),
-            sha256={path.suffix: file_sha256(path) for path in (keras_path, onnx_path)},
+            sha256={path.suffix: file_sha256(path) for path in written},
             **card_fields,
         )
         card.save(card_path)
+    if onnx_path not in written:
+        # That of the network which had the name before.
+        network_files.file_of(Path(stem), network_files.ONNX).unlink(missing_ok=True)
     return card
+
+
+def missing_for_twin(hyper_model: DenoisingHyperModel) -> list[str]:
+    """Packages that are not here and that the ONNX twin of a network is written with."""
+    return [name for name in hyper_model.onnx_packages if importlib.util.find_spec(name) is None]
 
 
 def load_weights_into(model: keras.Model, path: Path) -> None:

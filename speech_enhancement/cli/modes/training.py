@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 
 from speech_enhancement import places
 from speech_enhancement.cli import learning_options
@@ -29,7 +30,15 @@ def run(options: argparse.Namespace) -> int:
         ),
     )
     stem = trained.stem
-    print(f"Saved {stem}.keras, {stem.name}.onnx and {stem.name}.json")
+    if trained.has_twin:
+        print(f"Saved {stem}.keras, {stem.name}.onnx and {stem.name}.json")
+    else:
+        print(f"Saved {stem}.keras and {stem.name}.json")
+        print(
+            f"note: {stem.name}.onnx needs packages that are not installed; where they are, "
+            "--mode export --formats onnx writes it",
+            file=sys.stderr,
+        )
     network = f"--weights_folder {stem.parent} --name_model {stem.name}"
     print(f"Denoise with it: {places.COMMAND} RECORDING {network}")
     return 0
