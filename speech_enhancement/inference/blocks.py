@@ -284,15 +284,20 @@ class WindowDenoiser(Denoiser):
 
 
 class FrameDenoiser(Denoiser):
-    """STFT frames, one after the other, through a causal network that carries a state.
+    """STFT frames, one after the other, through a network that carries a state.
 
-    A sample is given back as soon as the last STFT window that touches it is complete: at most
-    `n_fft` samples after it came in.
+    Behind a causal network, a sample is given back as soon as the last STFT window that touches it
+    is complete: at most `n_fft` samples after it came in. A network that is bidirectional in time
+    is given frames that follow as well, and its answer to them is dropped: what went before reaches
+    it whole, in its state, and what follows as far as it looks ahead. Where the sound ends, or is
+    no longer than one call, nothing is dropped.
 
     Args:
         network: a network with a state; each channel has its own.
         features, audio, channels, limits, top: see `Denoiser`.
-        frames_per_run: frames in one call of the network; many are fast, one answers soonest.
+        frames_per_run: frames that one call of the network finishes; many are fast, one answers
+            soonest.
+        lookahead: frames that it is given beyond them.
     """
 
     def __init__(
@@ -304,10 +309,11 @@ class FrameDenoiser(Denoiser):
         limits: GainLimits,
         top: slice | None,
         frames_per_run: int = FRAMES_PER_RUN,
+        lookahead: int = 0,
     ) -> None:
         super().__init__(features, audio, channels, limits, top, lead=audio.n_fft // 2)
         self._network = network
-        self._frames_per_run = frames_per_run
+        self._frames_per_run, self._lookahead = frames_per_run, lookahead
         self._frames_done = 0
         self._states = [network.initial_state() for _ in range(channels)]
         self._sound = np.zeros((channels, self._lead), np.float32)
@@ -318,7 +324,7 @@ class FrameDenoiser(Denoiser):
     def _whole_batches(self) -> list[Denoised]:
         """See `Denoiser`."""
         parts = []
-        while self._sound.shape[1] >= self._span(self._frames_per_run):
+        while self._sound.shape[1] >= self._span(self._frames_per_run + self._lookahead):
             parts.append(self._denoise(self._frames_per_run))
         return parts
 
@@ -329,7 +335,8 @@ class FrameDenoiser(Denoiser):
         self._sound = np.pad(self._sound, [(0, 0), (0, missing)])
         parts = []
         while left > 0:
-            n_frames = min(left, self._frames_per_run)
+            fits = left <= self._frames_per_run + self._lookahead
+            n_frames = left if fits else self._frames_per_run
             parts.append(self._denoise(n_frames))
             left -= n_frames
         end = np.pad(self._sound, [(0, 0), (0, self._carry.shape[1])])[:, : self._carry.shape[1]]
@@ -343,8 +350,9 @@ class FrameDenoiser(Denoiser):
         """The next frames, as far as no later frame touches them."""
         hop = self._audio.hop_length_fft
         noisy, clean = self._spectra(n_frames)
+        shares = self._held_shares(noisy, clean, n_frames)[..., np.newaxis] * self._window**2
+        clean = clean[..., :n_frames]
         frames = np.fft.irfft(np.swapaxes(clean, -1, -2), n=self._audio.n_fft, axis=-1)
-        shares = self._held_shares(noisy, clean)[..., np.newaxis] * self._window**2
         weight = np.broadcast_to(self._window**2, (1, n_frames, self._audio.n_fft))
         total = dsp.overlap_add(np.concatenate([frames * self._window, shares, weight]), hop)
         total[:, : self._carry.shape[1]] += self._carry
@@ -355,22 +363,25 @@ class FrameDenoiser(Denoiser):
         self._frames_done += n_frames
         return denoised
 
-    def _held_shares(self, noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
-        """Noise shares (channels, frames), held for what comes after."""
+    def _held_shares(self, noisy: np.ndarray, clean: np.ndarray, n_frames: int) -> np.ndarray:
+        """Noise shares (channels, frames), held before as far as is looked ahead, and after."""
         shares = np.concatenate([self._shares, self._noise_shares(noisy, clean)], axis=-1)
-        self._shares = shares[:, shares.shape[1] - self._hold :]
-        return hold(shares, self._hold, 0)[:, self._hold :]
+        self._shares = shares[:, n_frames : n_frames + self._hold]
+        ahead = min(self._hold, self._lookahead)
+        return hold(shares, self._hold, ahead)[:, self._hold : self._hold + n_frames]
 
     def _spectra(self, n_frames: int) -> tuple[np.ndarray, np.ndarray]:
-        """Spectrograms (channels, bins, frames) of the next frames, noisy and clean."""
-        sound = self._sound[:, : self._span(n_frames)]
+        """Spectrograms (channels, bins, frames) of the next frames and of those looked ahead at."""
+        sound = self._sound[:, : self._span(n_frames + self._lookahead)]
         frames = np.lib.stride_tricks.sliding_window_view(sound, self._audio.n_fft, axis=-1)
         frames = frames[:, :: self._audio.hop_length_fft] * self._window
         noisy = np.swapaxes(np.fft.rfft(frames, axis=-1), -1, -2)
         spectra = self._features.network_input(noisy, self._audio)
         outputs = []
         for channel, state in enumerate(self._states):
-            output, self._states[channel] = self._network.step(spectra[channel][np.newaxis], state)
+            output, self._states[channel] = self._network.step(
+                spectra[channel][np.newaxis], state, n_frames
+            )
             outputs.append(output)
         clean = self._features.estimate(noisy, np.concatenate(outputs))
         return noisy, self._limits.apply(noisy, clean)

@@ -31,7 +31,7 @@ import numpy as np
 from speech_enhancement import registry
 from speech_enhancement.errors import UsageError
 from speech_enhancement.files.headers import MAX_CHANNELS, MAX_RATE, MIN_RATE
-from speech_enhancement.inference import block_denoiser, blocks, network_files
+from speech_enhancement.inference import blocks, network_files
 from speech_enhancement.inference import runtime as runtimes
 from speech_enhancement.inference.blocks import Denoised, GainLimits, Resampler
 from speech_enhancement.inference.card import ModelCard
@@ -40,6 +40,8 @@ from speech_enhancement.signal import levels
 
 SIGNED = (np.int8, np.int16, np.int32)
 BLOCK_S = 10
+RUN_S = 10.0  # of a long recording in one call of a network that takes any length,
+LOOKAHEAD_S = 5.0  # and what it is given beyond, for its backward direction
 PIECE = 16000  # samples of a network's output that are brought to the recording's rate at once
 
 
@@ -278,7 +280,9 @@ def _denoiser(enhancer: Enhancer, rate: int, channels: int, live: bool) -> block
                 "Live sound needs a network that streams, such as `weights/"
                 f"{registry.LIVE_NETWORK}`. Received: a `{card.model}` that needs whole recordings"
             )
-        return block_denoiser.BlockDenoiser(*common)
+        per_second = card.audio.sample_rate / card.audio.hop_length_fft
+        frames, ahead = (round(seconds * per_second) for seconds in (RUN_S, LOOKAHEAD_S))
+        return blocks.FrameDenoiser(*common, frames, ahead)
     if card.streaming:
         size = 1 if live else blocks.FRAMES_PER_RUN
         return blocks.FrameDenoiser(*common, frames_per_run=size)

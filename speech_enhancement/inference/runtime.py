@@ -22,6 +22,7 @@ from speech_enhancement.inference.card import ModelCard
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 SUFFIXES = {"onnx": network_files.ONNX, "keras": network_files.KERAS}
+CONTEXT_FRAMES = 313  # 5 s of the shipped networks' frames
 
 State = dict[str, np.ndarray]
 
@@ -32,8 +33,18 @@ class StreamingNetwork(Protocol):
     def initial_state(self) -> State:
         """The state before the first frame."""
 
-    def step(self, spectrum: np.ndarray, state: State) -> tuple[np.ndarray, State]:
-        """Enhance (1, frames, bins, 2); also gives the state for the frames that follow."""
+    def step(
+        self, spectrum: np.ndarray, state: State, kept: int | None = None
+    ) -> tuple[np.ndarray, State]:
+        """Enhance (1, frames, bins, 2); also gives the state for the frames that follow.
+
+        Args:
+            spectrum: frames.
+            state: the state before the first of them.
+            kept: how many of them the state goes past; the others are a look ahead, and are given
+                again with the frames that follow. All by default, and always in a network that
+                streams.
+        """
 
 
 def load_network(stem: Path, card: ModelCard, runtime: str = "auto", threads: int = 1) -> Any:
@@ -48,7 +59,7 @@ def load_network(stem: Path, card: ModelCard, runtime: str = "auto", threads: in
 
     Returns:
         A function from float32 batch to float32 batch, or a `StreamingNetwork` if the card says
-        that the network streams.
+        that the network streams or takes any length.
 
     Raises:
         UsageError: `runtime` is not one of those.
@@ -142,7 +153,10 @@ def _load_onnx(path: Path, card: ModelCard, threads: int) -> Any:
     if card.streaming:
         return OnnxStreamingNetwork(session)
     network = _onnx_function(session)
-    return _row_by_row(network) if card.any_length else network
+    if not card.any_length:
+        return network
+    has_states = any(value.name == "kept" for value in session.get_overridable_initializers())
+    return OnnxStreamingNetwork(session) if has_states else ContextNetwork(network)
 
 
 def _onnx_function(session: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -155,37 +169,62 @@ def _onnx_function(session: Any) -> Callable[[np.ndarray], np.ndarray]:
     return network
 
 
-def _row_by_row(network: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """A network that takes one row of a batch at a time, as one that takes all of them."""
-    return lambda batch: np.concatenate([network(row[np.newaxis]) for row in batch])
+class ContextNetwork:
+    """A network of any length without states, given the frames before once more instead.
+
+    Args:
+        network: batch of spectrograms of any number of frames in, batch out.
+    """
+
+    def __init__(self, network: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._network = network
+
+    def initial_state(self) -> State:
+        """See `StreamingNetwork.initial_state`: no frames."""
+        return {}
+
+    def step(
+        self, spectrum: np.ndarray, state: State, kept: int | None = None
+    ) -> tuple[np.ndarray, State]:
+        """See `StreamingNetwork.step`."""
+        context = state.get("context", spectrum[:, :0])
+        whole = np.concatenate([context, spectrum], axis=1)
+        before = context.shape[1]
+        passed = whole[:, : before + (kept or spectrum.shape[1])]
+        context = passed[:, max(0, passed.shape[1] - CONTEXT_FRAMES) :]
+        return self._network(whole)[:, before:], {"context": context}
 
 
 class OnnxStreamingNetwork:
     """A graph from `spectrum` and `state_*` to `enhanced` and `next_state_*`.
 
     Args:
-        session: the loaded graph.
+        session: the loaded graph; `kept`, if it has that, is how many frames its states go past.
     """
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self._shapes = {
-            put.name: put.shape for put in session.get_inputs() if put.name.startswith("state_")
-        }
+        values = [*session.get_inputs(), *session.get_overridable_initializers()]
+        self._shapes = {v.name: v.shape for v in values if v.name.startswith("state_")}
+        self._looks_ahead = any(value.name == "kept" for value in values)
         self._outputs = ["enhanced", *(f"next_{name}" for name in self._shapes)]
 
     def initial_state(self) -> State:
         """See `StreamingNetwork.initial_state`: zeros."""
         return {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
 
-    def step(self, spectrum: np.ndarray, state: State) -> tuple[np.ndarray, State]:
+    def step(
+        self, spectrum: np.ndarray, state: State, kept: int | None = None
+    ) -> tuple[np.ndarray, State]:
         """See `StreamingNetwork.step`."""
         inputs = {"spectrum": np.ascontiguousarray(spectrum, np.float32), **state}
+        if self._looks_ahead:
+            inputs["kept"] = np.array(kept or spectrum.shape[1], np.int64)
         enhanced, *states = self._session.run(self._outputs, inputs)
         return enhanced, dict(zip(self._shapes, states, strict=True))
 
 
-def _load_keras(path: Path, card: ModelCard, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def _load_keras(path: Path, card: ModelCard, threads: int) -> Any:
     """The network in Keras, whatever its backend."""
     if card.streaming:
         raise UserError(
@@ -194,4 +233,8 @@ def _load_keras(path: Path, card: ModelCard, threads: int) -> Callable[[np.ndarr
         )
     model = keras_archive.load(path, card.model, threads)
     _check_shape(path, list(model.input_shape), card)
-    return lambda batch: np.asarray(model.predict_on_batch(batch))
+
+    def network(batch: np.ndarray) -> np.ndarray:
+        return np.asarray(model.predict_on_batch(batch))
+
+    return ContextNetwork(network) if card.any_length else network

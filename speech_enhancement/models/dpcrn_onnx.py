@@ -3,9 +3,12 @@
 Keras's own export would turn each GRU into a loop over frames; here it is ONNX's GRU.
 
 In: `spectrum` (1, frames, bins, 2), of any number of frames. Out: `enhanced`, of the same shape.
-The graph of a causal network can be given the frames in parts: it has a `state_K` (1, bands, units)
-for each GRU as a further input, zeros at first, and the `next_state_K` to hand in with what follows
-as an output.
+The frames can be given in parts: the graph has a `state_K` (1, bands, units) for each GRU as a
+further input, zeros at first, and the `next_state_K` to hand in with what follows as an output.
+
+In a network that is bidirectional in time, the states are those of the forward direction, and the
+frames that follow a part are given with it, for the backward direction. `kept` is the number of
+frames before those. All but `spectrum` may be left out; a whole recording is given at once then.
 """
 
 from __future__ import annotations
@@ -47,6 +50,11 @@ class Graph:
     def rename(self, name: str, new_name: str) -> None:
         """Give a value the name of a graph output."""
         self.nodes.append(helper.make_node("Identity", [name], [new_name]))
+
+    def default(self, name: str, value: Any, dtype: type = np.float32) -> str:
+        """A graph input that need not be given."""
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
 
     def reshape(self, x: str, shape: tuple[int, ...]) -> str:
         """Reshape; -1 stands for the frames."""
@@ -134,9 +142,8 @@ def onnx_graph(model: keras.Model) -> onnx.ModelProto:
     graph.rename(graph.reshape(enhanced, (1, -1, n_bins, 2)), "enhanced")
 
     gru = layer("time_0")
-    n_states = 0 if gru.bidirectional else core_blocks
     bands = layer("band_embedding").get_weights()[0].shape[0]
-    return _model_proto(graph, n_bins, n_states, (1, bands, gru.units))
+    return _model_proto(graph, n_bins, core_blocks, (1, bands, gru.units), gru.bidirectional)
 
 
 def _core(graph: Graph, x: str, model: keras.Model, blocks: int) -> str:
@@ -148,6 +155,8 @@ def _core(graph: Graph, x: str, model: keras.Model, blocks: int) -> str:
     embedding = layer("band_embedding").get_weights()[0]  # (bands, channels)
     x = graph.run("MatMul", x, graph.constant(kernel))
     x = graph.run("Add", x, graph.constant(embedding + bias))
+    if layer("time_0").bidirectional:
+        graph.default("kept", np.iinfo(np.int32).max, np.int64)
     for index in range(blocks):
         x = _residual(graph, x, model, f"time_{index}", index)
         x = _residual(graph, x, model, f"frequency_{index}")
@@ -199,23 +208,44 @@ def _gru(graph: Graph, x: str, layer: Any, state: int) -> str:
     ]
     shared = {"hidden_size": layer.units, "linear_before_reset": 1}
     if layer.bidirectional:
-        return _bidirectional(graph, x, layer, constants, shared)
+        return _bidirectional(graph, x, layer, constants, shared, state)
     y, last = graph.run("GRU", x, *constants, "", f"state_{state}", outputs=2, **shared)
     graph.rename(last, f"next_state_{state}")
     return y
 
 
 def _bidirectional(
-    graph: Graph, x: str, layer: Any, constants: list[str], shared: dict[str, int]
+    graph: Graph,
+    x: str,
+    layer: Any,
+    constants: list[str],
+    shared: dict[str, Any],
+    state: int,
 ) -> str:
     """A GRU both ways; some bands at a time, for a runtime keeps the gates of all frames."""
     n_bands = layer.input.shape[2]
-    outputs = []
+    forward = graph.default(f"state_{state}", np.zeros((1, n_bands, layer.units)))
+    outputs, states = [], []
     for bands in np.array_split(np.arange(n_bands), GRU_PARTS):
-        part = graph.cut(x, int(bands[0]), int(bands[-1]) + 1, 1)
-        y = graph.run("GRU", part, *constants, direction="bidirectional", **shared)
-        outputs.append(graph.transpose(y, 0, 2, 1, 3))  # (frames, bands, directions, units)
+        part = (int(bands[0]), int(bands[-1]) + 1)
+        backward = graph.constant(np.zeros((1, len(bands), layer.units)))
+        first = graph.run("Concat", graph.cut(forward, *part, 1), backward, axis=0)
+        y = graph.run(
+            *("GRU", graph.cut(x, *part, 1), *constants, "", first),
+            direction="bidirectional",
+            **shared,
+        )  # (frames, directions, bands, units)
+        states.append(_state_after(graph, y))
+        outputs.append(graph.transpose(y, 0, 2, 1, 3))
+    graph.rename(graph.run("Concat", *states, axis=1), f"next_state_{state}")
     return graph.run("Concat", *outputs, axis=1)
+
+
+def _state_after(graph: Graph, y: str) -> str:
+    """The forward state (1, bands, units) after the last frame that is kept."""
+    zero = graph.constant([0], np.int64)
+    kept = graph.run("Slice", y, zero, graph.run("Unsqueeze", "kept", zero), zero)
+    return graph.cut(graph.take(kept, -1, 0), 0, 1, 0)
 
 
 def _attention(graph: Graph, x: str, layer: Any) -> str:
@@ -269,7 +299,7 @@ def _apply_mask(graph: Graph, scaled: list[str], mask: str) -> str:
 
 
 def _model_proto(
-    graph: Graph, n_bins: int, n_states: int, state_shape: tuple[int, ...]
+    graph: Graph, n_bins: int, n_states: int, state_shape: tuple[int, ...], bidirectional: bool
 ) -> onnx.ModelProto:
     """Inputs, outputs and nodes as a checked model."""
 
@@ -282,6 +312,8 @@ def _model_proto(
     for k in range(n_states):
         inputs.append(value(f"state_{k}", state_shape))
         outputs.append(value(f"next_state_{k}", state_shape))
+    if bidirectional:
+        inputs.append(helper.make_tensor_value_info("kept", TensorProto.INT64, ()))
     body = helper.make_graph(graph.nodes, "dpcrn", inputs, outputs, graph.constants)
     proto = helper.make_model(
         body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
