@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 
-def write_sound(path, codec, rate, delay_s=None, levels=(0.2,)):
-    """Write a second of tones of some RMS levels, one a track, after a picture if delayed."""
+def write_sound(path, codec, rate, delay_s=None, levels=(0.2,), picture_delay_s=0.0):
+    """Write a second of tones of some RMS levels, one a track, beside a picture if delayed."""
     av = pytest.importorskip("av")
     tone = np.sqrt(2.0) * np.sin(2.0 * np.pi * 440.0 * np.arange(rate) / rate)
     with av.open(str(path), "w") as container:
@@ -17,7 +17,10 @@ def write_sound(path, codec, rate, delay_s=None, levels=(0.2,)):
             video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
             for k in range(5):
                 frame = av.VideoFrame(64, 48, "yuv420p")
-                frame.pts, frame.time_base = k, fractions.Fraction(1, 5)
+                frame.pts, frame.time_base = (
+                    k + round(5 * picture_delay_s),
+                    fractions.Fraction(1, 5),
+                )
                 container.mux(video.encode(frame))
             container.mux(video.encode(None))
         for stream, level in zip(sounds, levels, strict=True):

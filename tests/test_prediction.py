@@ -285,6 +285,12 @@ class TestTheResultIsLikeTheRecording:
         first = np.flatnonzero(np.abs(result) > 0.05)[0] / rate
         assert first == pytest.approx(1.5, abs=0.03)
 
+    def test_sound_that_begins_before_the_picture_is_said_to(self, predict, tmp_path):
+        write_sound(tmp_path / "talk.mkv", "flac", 16000, delay_s=0.4, picture_delay_s=2.0)
+        outcome = predict(tmp_path / "talk.mkv", "--strength=0")
+        assert "its sound begins 1.600 s before its picture" in outcome.err
+        assert soundfile.info(tmp_path / "out" / "talk.wav").frames == 16000
+
     def test_sound_that_begins_with_the_picture_gets_no_silence(self, predict, tmp_path):
         write_sound(tmp_path / "talk.mp4", "aac", 48000, delay_s=0.0)
         outcome = predict(tmp_path / "talk.mp4", "--strength=0")

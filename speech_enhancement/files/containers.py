@@ -32,8 +32,9 @@ BEGINNINGS = (
     *(b"RIFF", b"RF64", b"riff", b"FORM", b".snd", b"caff", b"fLaC", b"OggS", b"ID3", b"ftyp"),
     *(b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"MAC ", b"wvpk", b"TTA1", b"FLV", b"\xff"),
 )
-# Silence in front of a sound that begins later than its picture, at least and at most, seconds.
-SHORTEST_DELAY_S, LONGEST_DELAY_S = 0.005, 3600.0
+# Silence in front of a sound that begins later than its picture, at least and at most, and by how
+# much one that begins earlier is worth a word, which is more than coders need to begin; seconds.
+SHORTEST_DELAY_S, LONGEST_DELAY_S, SHORTEST_LEAD_S = 0.005, 3600.0, 0.1
 SILENCE = 2**16  # samples at once
 
 
@@ -97,7 +98,7 @@ def find_track(path: Path, number: int | None = None) -> Track:
             _subtype(stream),
             {k: tags[k] for k in OWN_TAGS if k in tags},
             seconds and round(seconds * stream.rate),
-            round(delay_s * stream.rate),
+            round(max(0.0, delay_s) * stream.rate),
             tuple(_notes(len(streams), number, delay_s)),
         )
 
@@ -127,12 +128,17 @@ def _notes(n_tracks: int, number: int | None, delay_s: float) -> Iterator[str]:
     """What was chosen for the listener, and what was done."""
     if n_tracks > 1 and number is None:
         yield f"it has {_tracks(n_tracks)}; the first was taken (--sound_track takes another)"
-    if delay_s:
+    if delay_s > 0.0:
         yield f"its sound begins {delay_s:.3f} s after its picture, and so does the result"
+    if delay_s < 0.0:
+        yield f"its sound begins {-delay_s:.3f} s before its picture, and the result with the sound"
 
 
 def _delay_s(container: Any, stream: Any) -> float:
-    """Seconds by which a sound begins later than the picture; 0 without one that moves."""
+    """Seconds by which a sound begins later than the picture; 0 without one that moves.
+
+    Below 0 where the sound begins first.
+    """
     pictures = [
         float(video.start_time * video.time_base)
         for video in container.streams.video
@@ -141,7 +147,8 @@ def _delay_s(container: Any, stream: Any) -> float:
     if not pictures or stream.start_time is None:
         return 0.0
     delay_s = float(stream.start_time * stream.time_base) - min(pictures)
-    return delay_s if SHORTEST_DELAY_S <= delay_s <= LONGEST_DELAY_S else 0.0
+    is_late = SHORTEST_DELAY_S <= delay_s <= LONGEST_DELAY_S
+    return delay_s if is_late or delay_s <= -SHORTEST_LEAD_S else 0.0
 
 
 def _import(path: Path) -> Any:
