@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from speech_enhancement.inference.enhancer import Enhancer, StreamingEnhancer
     from speech_enhancement.mixing.recipe import MixingConfig
     from speech_enhancement.scoring.evaluation import PairFolders, evaluate
-    from speech_enhancement.training.data import MixedData, StoredData
+    from speech_enhancement.training.data import DeviceData, MixedData, StoredData
     from speech_enhancement.training.design import Design
     from speech_enhancement.training.fit import Learning, train
     from speech_enhancement.training.run_names import Run
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AudioConfig",
     "Design",
+    "DeviceData",
     "Enhancer",
     "Learning",
     "MixedData",
@@ -51,6 +52,7 @@ __all__ = [
 _MODULES = {
     "AudioConfig": "config",
     "Design": "training.design",
+    "DeviceData": "training.data",
     "Enhancer": "inference.enhancer",
     "Learning": "training.fit",
     "MixedData": "training.data",
