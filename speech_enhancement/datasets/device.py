@@ -98,8 +98,12 @@ class DeviceMixtures(keras.utils.PyDataset):
         def step(state: Any, pools: Any, keys: Any) -> Any:
             return model.train_step(state, self.windows(pools, keys))
 
-        # The state of a step is given up for that of the next; Keras does the same.
-        compiled = jax.jit(step, donate_argnums=0)
+        # The state of a step is given up for that of the next; Keras does the same. Every device
+        # has all of it.
+        place = _everywhere()
+        compiled = jax.jit(
+            step, donate_argnums=0, out_shardings=None if place is None else (None, place)
+        )
 
         def train_function(state: Any, iterator: Any) -> Any:
             (keys,) = next(iterator)

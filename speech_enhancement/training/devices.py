@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from speech_enhancement.errors import UsageError
+
 
 def gpu_names() -> list[str]:
     """GPUs that the backend sees."""
@@ -26,14 +28,15 @@ def device_summary() -> str:
     """Backend and devices in a few words."""
     names = gpu_names()
     strategy = mirrored_strategy()
-    together = f" ({strategy.num_replicas_in_sync} devices)" if strategy else ""
+    count = strategy.num_replicas_in_sync if strategy else sharing()
+    together = f" ({count} devices)" if count > 1 else ""
     return f"{keras.backend.backend()} on {', '.join(names) if names else 'the CPU'}{together}"
 
 
 def mirrored_strategy() -> Any:
     """What mirrors a network over the devices of this machine; none if there is only one.
 
-    TensorFlow only: `keras.distribution` covers JAX by itself, and torch trains on one device.
+    TensorFlow only: see `share_batches` for JAX; torch trains on one device.
     """
     if keras.backend.backend() != "tensorflow":
         return None
@@ -50,3 +53,64 @@ def mirrored_scope() -> Any:
     """A scope in which variables are mirrored over the devices of this machine."""
     strategy = mirrored_strategy()
     return strategy.scope() if strategy else contextlib.nullcontext()
+
+
+def share_batches(batch_size: int) -> None:
+    """On JAX, have Keras part each batch among all devices from now on, if there are several.
+
+    Args:
+        batch_size: windows in a batch.
+
+    Raises:
+        UsageError: the devices cannot have equal parts of a batch.
+    """
+    if keras.backend.backend() != "jax" or len(keras.distribution.list_devices()) < 2:
+        return
+    count = len(keras.distribution.list_devices())
+    if batch_size % count:
+        raise UsageError(
+            f"`batch_size` must be a multiple of the {count} devices. Received: {batch_size}"
+        )
+    if keras.distribution.distribution() is None:
+        parallel = keras.distribution.DataParallel(auto_shard_dataset=False)
+        keras.distribution.set_distribution(parallel)
+
+
+def sharing() -> int:
+    """Devices among which Keras parts each batch on JAX; 1 if it does not."""
+    distribution = keras.distribution.distribution()
+    return distribution.device_mesh.devices.size if distribution else 1
+
+
+def in_equal_parts(batches: Any) -> Any:
+    """Batches of which all devices have equal parts: a few windows of the last are left out."""
+    return EqualParts(batches, sharing()) if sharing() > 1 else batches
+
+
+class EqualParts(keras.utils.PyDataset):
+    """Batches whose number of windows is a multiple of the devices; all else is as it was.
+
+    Args:
+        batches: a data set that tells `n_windows` and `batch_size`.
+        count: devices.
+    """
+
+    def __init__(self, batches: Any, count: int) -> None:
+        super().__init__()
+        self.batches = batches
+        self.count = count
+
+    def __len__(self) -> int:
+        last = self.batches.n_windows - (len(self.batches) - 1) * self.batches.batch_size
+        return len(self.batches) - (last < self.count)
+
+    def __getitem__(self, index: int) -> Any:
+        batch = self.batches[index]
+        return tuple(part[: len(part) // self.count * self.count] for part in batch)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["batches"], name)
+
+    def on_epoch_end(self) -> None:
+        """See the data set."""
+        self.batches.on_epoch_end()

@@ -126,9 +126,11 @@ def _train(data: TrainingData, design: Design, learning: Learning, run: Run) -> 
     """Train under a name that is this process's."""
     tracking.check(learning.track)
     prepare_keras(learning.seed, learning.mixed_precision)
+    devices.share_batches(learning.batch_size)
     origin = run_folder.origin_of(run, design.model)
     hyper_model, hp = choose_network(data, design, run, origin)
-    batches = data.open(hyper_model.features, hyper_model.audio, learning.batch_size, learning.seed)
+    opened = data.open(hyper_model.features, hyper_model.audio, learning.batch_size, learning.seed)
+    batches = devices.in_equal_parts(opened[0]), devices.in_equal_parts(opened[1])
     model = build(hyper_model, hp, learning, run, len(batches[0]))
     # An earlier run of the name makes way only when nothing stands in the way of this one.
     if origin.continued and not run.resume:
