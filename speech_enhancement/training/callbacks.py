@@ -173,9 +173,6 @@ class TimeLimit(keras.callbacks.Callback):
         """Set the learning rate of the moment."""
         if self.learning_rate is not None:
             share = (1.0 + math.cos(math.pi * min(1.0, self._past()))) / 2.0
-            if hasattr(self.model, "jax_state_sync"):
-                # Within an epoch, JAX's steps do not see what is assigned, unless they gave it up.
-                self.model.jax_state_sync()
             self.model.optimizer.learning_rate = self.learning_rate * share
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
