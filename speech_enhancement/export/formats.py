@@ -130,6 +130,8 @@ class Onnx(Exporter):
         """See `Exporter.read`."""
         card = dataclasses.replace(card, sha256={network_files.ONNX: file_sha256(path)})
         network = runtime.load_network(path.with_suffix(""), card, "onnx", threads=1)
+        if card.any_length:
+            return one_by_one(network)
         return frame_by_frame(network.step, network.initial_state()) if card.streaming else network
 
 
@@ -257,6 +259,13 @@ class SavedModel(Exporter):
             }
             return frame_by_frame(stepper(call), states)
         return lambda batch: only_value(call(**{next(iter(inputs)): batch}))
+
+
+def one_by_one(network: runtime.StreamingNetwork) -> Network:
+    """A network of any length as a function of a batch of whole recordings."""
+    return lambda batch: np.concatenate(
+        [network.step(each[np.newaxis], network.initial_state())[0] for each in batch]
+    )
 
 
 def frame_by_frame(step: Any, initial_state: State) -> Network:

@@ -155,7 +155,7 @@ def _load_onnx(path: Path, card: ModelCard, threads: int) -> Any:
     network = _onnx_function(session)
     if not card.any_length:
         return network
-    has_states = any(value.name == "kept" for value in session.get_overridable_initializers())
+    has_states = any(value.name == "kept" for value in session.get_inputs())
     return OnnxStreamingNetwork(session) if has_states else ContextNetwork(network)
 
 
@@ -204,7 +204,7 @@ class OnnxStreamingNetwork:
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        values = [*session.get_inputs(), *session.get_overridable_initializers()]
+        values = session.get_inputs()
         self._shapes = {v.name: v.shape for v in values if v.name.startswith("state_")}
         self._looks_ahead = any(value.name == "kept" for value in values)
         self._outputs = ["enhanced", *(f"next_{name}" for name in self._shapes)]

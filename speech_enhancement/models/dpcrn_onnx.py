@@ -8,7 +8,7 @@ further input, zeros at first, and the `next_state_K` to hand in with what follo
 
 In a network that is bidirectional in time, the states are those of the forward direction, and the
 frames that follow a part are given with it, for the backward direction. `kept` is the number of
-frames before those. All but `spectrum` may be left out; a whole recording is given at once then.
+frames before those: all of them where a whole recording is given at once.
 """
 
 from __future__ import annotations
@@ -50,11 +50,6 @@ class Graph:
     def rename(self, name: str, new_name: str) -> None:
         """Give a value the name of a graph output."""
         self.nodes.append(helper.make_node("Identity", [name], [new_name]))
-
-    def default(self, name: str, value: Any, dtype: type = np.float32) -> str:
-        """A graph input that need not be given."""
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
-        return name
 
     def reshape(self, x: str, shape: tuple[int, ...]) -> str:
         """Reshape; -1 stands for the frames."""
@@ -155,8 +150,6 @@ def _core(graph: Graph, x: str, model: keras.Model, blocks: int) -> str:
     embedding = layer("band_embedding").get_weights()[0]  # (bands, channels)
     x = graph.run("MatMul", x, graph.constant(kernel))
     x = graph.run("Add", x, graph.constant(embedding + bias))
-    if layer("time_0").bidirectional:
-        graph.default("kept", np.iinfo(np.int32).max, np.int64)
     for index in range(blocks):
         x = _residual(graph, x, model, f"time_{index}", index)
         x = _residual(graph, x, model, f"frequency_{index}")
@@ -224,12 +217,11 @@ def _bidirectional(
 ) -> str:
     """A GRU both ways; some bands at a time, for a runtime keeps the gates of all frames."""
     n_bands = layer.input.shape[2]
-    forward = graph.default(f"state_{state}", np.zeros((1, n_bands, layer.units)))
     outputs, states = [], []
     for bands in np.array_split(np.arange(n_bands), GRU_PARTS):
         part = (int(bands[0]), int(bands[-1]) + 1)
         backward = graph.constant(np.zeros((1, len(bands), layer.units)))
-        first = graph.run("Concat", graph.cut(forward, *part, 1), backward, axis=0)
+        first = graph.run("Concat", graph.cut(f"state_{state}", *part, 1), backward, axis=0)
         y = graph.run(
             *("GRU", graph.cut(x, *part, 1), *constants, "", first),
             direction="bidirectional",
