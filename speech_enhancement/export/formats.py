@@ -185,7 +185,11 @@ class Examples:
 
 
 class LiteRT(Exporter):
-    """LiteRT, once TensorFlow Lite, in 32 bits; see `Exporter`."""
+    """LiteRT, once TensorFlow Lite, in 32 bits; see `Exporter`.
+
+    A network that takes any length takes windows of its card's length here: LiteRT has no loops
+    over a number of frames that is not known beforehand.
+    """
 
     suffix = ".tflite"
     packages = ("ai_edge_litert",)
@@ -194,7 +198,9 @@ class LiteRT(Exporter):
         """See `Exporter.write`."""
         tensorflow = require_tensorflow("litert")
         model = trained.step(1) if trained.card.streaming else trained.model
-        shapes = [(1, *each.shape[1:]) for each in model.inputs]
+        window = trained.card.features.input_shape(trained.card.audio)
+        any_length = trained.card.any_length
+        shapes = [(1, *(window if any_length else each.shape[1:])) for each in model.inputs]
         signature = [
             keras.InputSpec(shape=shape, dtype="float32", name=each.name)
             for shape, each in zip(shapes, model.inputs, strict=True)
