@@ -380,7 +380,7 @@ def test_nothing_is_fetched_for_a_visitor(address, tmp_path, monkeypatch):
     server.import_gradio(str(tmp_path))
     from gradio import processing_utils
 
-    with pytest.raises(ValueError, match="takes files, no addresses"):
+    with pytest.raises(ValueError, match="accepts files, but no addresses"):
         asyncio.run(processing_utils.async_ssrf_protected_get("https://example.org/a.wav"))
     assert "event: error" in denoise(address, "https://example.org/a.wav")
 

@@ -275,7 +275,7 @@ def test_the_remains_of_a_killed_run_are_cleared(pool, tmp_path):
 def test_a_pool_that_was_cut_short_is_told(pool):
     samples = pool.index_path.with_suffix(".int16")
     samples.write_bytes(samples.read_bytes()[:100])
-    with pytest.raises(UserError, match="cut short"):
+    with pytest.raises(UserError, match="is incomplete; delete it"):
         pool.read(0, 0, 1000)
 
 
