@@ -296,7 +296,7 @@ def row_of(case: Case, common: Path, kills: int, rng: random.Random) -> dict[str
     wrong: list[dict[str, Any]] = []
     tries = 0
     while counts["kills"] < kills and tries < 3 * kills:
-        place = case.places[tries % len(case.places)] if tries % 2 else ("random", case.after)
+        place = case.places[tries // 2 % len(case.places)] if tries % 2 else ("random", case.after)
         tries += 1
         folder = common / f"killed_{tries}"
         delay = rng.uniform(0.0, seconds * (0.5 if case.after else 1.0)) * (place[0] == "random")
