@@ -95,6 +95,14 @@ def test_the_last_interrupted_training_is_resumed_without_its_name(tmp_path, mon
     assert run_names.last_interrupted("unet", tmp_path) == "unet_10"
 
 
+@pytest.mark.parametrize("name", [(), ("--name_model", "mine")], ids=["default", "given"])
+def test_networks_and_trainings_may_lie_in_one_folder(command, tmp_path, run_main, name):
+    folder = tmp_path / "all"
+    outcome = run_main(*command, "--weights_folder", folder, "--run_dir", folder, *name)
+    assert outcome.code == 0, outcome.err
+    assert (folder / f"{name[1] if name else 'dncnn_1'}.keras").is_file()
+
+
 HOLD = """
 import pathlib, sys
 sys.path.insert(0, ".")

@@ -143,9 +143,10 @@ def _check_name(name: str) -> None:
 
 
 def _lock(run: Run, stack: contextlib.ExitStack) -> None:
-    """Keep other processes from training under a name in the same folders."""
+    """Keep other processes from training under a name in the same folders, which may be one."""
+    folders = {folder.resolve(): folder for folder in (run.run_dir, run.weights_folder)}
     with contextlib.ExitStack() as both:
-        for folder in (run.run_dir, run.weights_folder):
+        for folder in folders.values():
             lock = locks.holding(folder / f".{run.name}.lock", f"The name {run.name} in {folder}")
             both.enter_context(lock)
         stack.push(both.pop_all())
