@@ -14,7 +14,12 @@ import numpy as np
 
 from speech_enhancement.config import AudioConfig
 from speech_enhancement.corpora.preparation import SplitPool
-from speech_enhancement.datasets.dynamic import FixedMixtures, MixtureSettings, open_mixers
+from speech_enhancement.datasets.dynamic import (
+    FixedMixtures,
+    MixtureSettings,
+    NewMixtures,
+    open_mixers,
+)
 from speech_enhancement.errors import UsageError
 from speech_enhancement.mixing.mixer import Mixer
 from speech_enhancement.mixing.recipe import MixingConfig
@@ -23,11 +28,10 @@ from speech_enhancement.signal.features import Features
 MEGA = 1e6
 
 
-class DeviceMixtures(keras.utils.PyDataset):
+class DeviceMixtures(NewMixtures):
     """Keys of mixtures; a batch is one of keys until the step makes windows of it.
 
-    The same seed gives the same keys, and a key the same mixture on the same kind of device. Call
-    `attach` before `fit`, and pass `shuffle=False` to that.
+    A key gives the same mixture on the same kind of device. Call `attach` before `fit`.
 
     Args:
         mixer: the host's, whose recordings and recipe are used.
@@ -46,35 +50,14 @@ class DeviceMixtures(keras.utils.PyDataset):
     ) -> None:
         from speech_enhancement.datasets.device_mixer import DeviceMixer
 
-        super().__init__(**kwargs)
-        self.audio = mixer.audio
-        self.features = features
-        self.batch_size = batch_size
-        self.steps_per_epoch = steps_per_epoch
+        super().__init__(mixer, features, batch_size, steps_per_epoch, **kwargs)
         self.seed = mixer.seed
-        self.epoch = 0
         self.mixer = DeviceMixer(mixer)
         self._pools: Any = None
-
-    @property
-    def n_windows(self) -> int:
-        """Mixtures in an epoch."""
-        return self.steps_per_epoch * self.batch_size
-
-    def __len__(self) -> int:
-        return self.steps_per_epoch
 
     def __getitem__(self, index: int) -> tuple[np.ndarray]:
         seeds = np.random.SeedSequence([self.seed, self.epoch, index])
         return (seeds.generate_state(2 * self.batch_size).reshape(self.batch_size, 2),)
-
-    def start_epoch(self, epoch: int) -> None:
-        """Go to an epoch, counted from zero."""
-        self.epoch = epoch
-
-    def on_epoch_end(self) -> None:
-        """Move on to the next epoch's mixtures; Keras calls this once more as `fit` begins."""
-        self.start_epoch(self.epoch + 1)
 
     def windows(self, pools: Any, keys: Any) -> tuple[Any, Any]:
         """Network input and target of a batch of keys, in `jax.numpy`."""

@@ -20,11 +20,50 @@ from speech_enhancement.signal.features import Features
 VALIDATION_SEED = 20_000
 
 
-class DynamicMixtures(keras.utils.PyDataset):
-    """New mixtures in every batch of every epoch; the same seed gives the same ones.
+class NewMixtures(keras.utils.PyDataset):
+    """New mixtures in every batch of every epoch, whoever draws them; the same seed, the same ones.
 
-    Batch `i` of an epoch is always the same whatever the number of workers. Pass `shuffle=False`
-    to `fit`: there is nothing to shuffle, and the workers make batches in their order.
+    Pass `shuffle=False` to `fit`: there is nothing to shuffle.
+
+    Args:
+        mixer: whose recordings, recipe and seed are used.
+        features: what the network sees and must give.
+        batch_size: mixtures in a batch.
+        steps_per_epoch: batches in an epoch.
+    """
+
+    def __init__(
+        self, mixer: Mixer, features: Features, batch_size: int, steps_per_epoch: int, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.audio = mixer.audio
+        self.features = features
+        self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
+        self.epoch = 0
+
+    @property
+    def n_windows(self) -> int:
+        """Mixtures in an epoch."""
+        return self.steps_per_epoch * self.batch_size
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def start_epoch(self, epoch: int) -> None:
+        """Go to an epoch, counted from zero."""
+        self.epoch = epoch
+
+    def on_epoch_end(self) -> None:
+        """Move on to the next epoch's mixtures; Keras calls this once more as `fit` begins."""
+        self.start_epoch(self.epoch + 1)
+
+
+class DynamicMixtures(NewMixtures):
+    """Mixtures that processes of the host draw.
+
+    Batch `i` of an epoch is always the same whatever the number of workers, which make batches in
+    their order.
 
     Args:
         mixer: draws the mixtures.
@@ -45,38 +84,17 @@ class DynamicMixtures(keras.utils.PyDataset):
         prefetch: int = 8,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.audio = mixer.audio
-        self.features = features
-        self.batch_size = batch_size
-        self.steps_per_epoch = steps_per_epoch
-        self.epoch = 0
+        super().__init__(mixer, features, batch_size, steps_per_epoch, **kwargs)
         make = BatchMaker(mixer, features, batch_size, steps_per_epoch)
         self._feed = MixtureFeed(make, mixing_workers, prefetch)
-
-    @property
-    def n_windows(self) -> int:
-        """Mixtures in an epoch."""
-        return self.steps_per_epoch * self.batch_size
 
     @property
     def waited_s(self) -> float:
         """Seconds spent so far waiting for mixtures."""
         return self._feed.waited_s
 
-    def __len__(self) -> int:
-        return self.steps_per_epoch
-
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         return self._feed.get(self.epoch * self.steps_per_epoch + index)
-
-    def start_epoch(self, epoch: int) -> None:
-        """Go to an epoch, counted from zero."""
-        self.epoch = epoch
-
-    def on_epoch_end(self) -> None:
-        """Move on to the next epoch's mixtures; Keras calls this once more as `fit` begins."""
-        self.start_epoch(self.epoch + 1)
 
     def close(self) -> None:
         """End the processes that mix."""

@@ -67,7 +67,7 @@ def load_network(stem: Path, card: ModelCard, runtime: str = "auto", threads: in
     """
     path = network_path(stem, runtime)
     card.check_file(path)
-    if path.suffix == ".keras":
+    if path.suffix == network_files.KERAS:
         return _load_keras(path, card, threads)
     return _load_onnx(path, card, threads)
 

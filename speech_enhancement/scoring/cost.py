@@ -21,6 +21,7 @@ import numpy as np
 
 from speech_enhancement import places
 from speech_enhancement.files import workers
+from speech_enhancement.inference import network_files
 from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.scoring.systems import System
 
@@ -143,7 +144,7 @@ def macs_per_s(stem: Path, card: ModelCard) -> float | None:
     Returns:
         None if the network has no ONNX file.
     """
-    path = stem.with_name(stem.name + ".onnx")
+    path = network_files.file_of(stem, network_files.ONNX)
     if not path.is_file():
         return None
     audio = card.audio

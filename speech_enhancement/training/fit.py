@@ -93,7 +93,7 @@ class Trained:
     @property
     def has_twin(self) -> bool:
         """Whether the network has its ONNX twin, which needs packages that may not be there."""
-        return ".onnx" in self.card.sha256
+        return network_files.ONNX in self.card.sha256
 
 
 def train(
