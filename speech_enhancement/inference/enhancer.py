@@ -40,8 +40,8 @@ from speech_enhancement.signal import levels
 
 SIGNED = (np.int8, np.int16, np.int32)
 BLOCK_S = 10
-RUN_S = 10.0  # of a long recording in one call of a network that takes any length,
-LOOKAHEAD_S = 5.0  # and what it is given beyond, for its backward direction
+RUN_S = 8.0  # of a long recording in one call of a network that takes any length,
+LOOKAHEAD_S = 8.0  # and what it is given beyond, for its backward direction
 PIECE = 16000  # samples of a network's output that are brought to the recording's rate at once
 
 
