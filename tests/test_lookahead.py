@@ -121,7 +121,7 @@ def test_a_state_that_is_left_out_changes_the_result(graph, rng):
 def test_the_shipped_network_gives_in_parts_what_it_gives_in_one_pass(
     shipped_offline, speech, rng, monkeypatch
 ):
-    """45 dB is what a listener cannot tell apart; the parts are 3 s here, 8 s by default."""
+    """45 dB is what a listener cannot tell apart; the parts are 3 s here, 7 s by default."""
     clean = speech(16000, 12.0)
     noisy = (clean + 0.2 * np.std(clean) * rng.standard_normal(len(clean))).astype(np.float32)
     whole = shipped_offline.enhance(noisy, 16000)

@@ -40,7 +40,7 @@ from speech_enhancement.signal import levels
 
 SIGNED = (np.int8, np.int16, np.int32)
 BLOCK_S = 10
-RUN_S = 8.0  # of a long recording in one call of a network that takes any length,
+RUN_S = 7.0  # of a long recording in one call of a network that takes any length,
 LOOKAHEAD_S = 8.0  # and what it is given beyond, for its backward direction
 PIECE = 16000  # samples of a network's output that are brought to the recording's rate at once
 
