@@ -2,7 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo browser test audit benchmark benchmark-data benchmark-prediction benchmark-export model-cards example
+.PHONY: demo browser test audit benchmark benchmark-data benchmark-prediction benchmark-export model-cards \
+	example train-all
 
 demo: $(VENV)/.installed
 	$(RUN) main.py --plot
@@ -56,6 +57,14 @@ benchmark: $(VENV)/.installed-test
 # The page beside every network, of its card and of the scores.
 model-cards: $(VENV)/.installed
 	$(RUN) -m weights.make_model_cards
+
+# Every network of weights/recipes.toml, trained in SECONDS= in all on the folders VOICES= and NOISES=
+# (by default those of demo_data/) into out/train_all. OPTIONS= has further options.
+train-all: $(VENV)/.installed
+	@test -n "$(SECONDS)" || { echo 'make train-all needs SECONDS=, the time to train in all'; exit 2; }
+	$(RUN) -m pip install --quiet -r requirements-evaluation.txt
+	$(RUN) -m weights.train_all --seconds $(SECONDS) $(if $(VOICES),--voice_dir $(VOICES)) \
+		$(if $(NOISES),--noise_dir $(NOISES)) $(OPTIONS)
 
 # Every shipped network in every format, and their table in docs/export.md.
 benchmark-export: $(VENV)/.installed

@@ -56,24 +56,36 @@ FIGURES = {"hours_heard": "hours of training audio", "best val_loss": "best vali
 
 
 def main() -> None:
-    """Write the page of every network, and the picture of its learning."""
-    results = json.loads(RESULTS.read_text())
-    for path in sorted(WEIGHTS.glob("*.json")):
+    """Write the pages of the shipped networks."""
+    write_pages(WEIGHTS, json.loads(RESULTS.read_text()))
+
+
+def write_pages(folder: Path, results: list[Any]) -> None:
+    """Write the page of every network in a folder, and the picture of its learning.
+
+    Args:
+        folder: of the networks and their cards.
+        results: summaries of evaluations, as in RESULTS.json.
+    """
+    for path in sorted(folder.glob("*.json")):
         card = ModelCard.load(path)
         with replacing(path.with_suffix(".md")) as temporary:
-            temporary.write_text(model_card(path.stem, card, results))
+            temporary.write_text(model_card(path.stem, card, results, folder))
         if "curve" in card.training:
             picture = pictures.plot_losses(card.training["curve"])
             pictures.save_figure(picture, path.with_suffix(".png"))
 
 
-def model_card(name: str, card: ModelCard, results: list[dict[str, Any]]) -> str:
+def model_card(
+    name: str, card: ModelCard, results: list[dict[str, Any]], folder: Path = WEIGHTS
+) -> str:
     """The page of a network.
 
     Args:
         name: of its files.
         card: of the network.
         results: summaries of evaluations, as in RESULTS.json.
+        folder: where its files lie.
     """
     sections = {
         "Use": use(name, card),
@@ -84,7 +96,7 @@ def model_card(name: str, card: ModelCard, results: list[dict[str, Any]]) -> str
         "What was tried": tried(card.training),
         "Data and its licence": data(card.training),
         "Network": network(card),
-        "Files": files(name, card),
+        "Files": files(name, card, folder),
     }
     parts = [f"# {name}", summary(card)]
     parts += [f"## {title}\n\n{text}" for title, text in sections.items() if text]
@@ -201,14 +213,14 @@ def network(card: ModelCard) -> str:
     return f"{docstring}\n\nHyper-parameters: {values}." if values else str(docstring)
 
 
-def files(name: str, card: ModelCard) -> str:
+def files(name: str, card: ModelCard, folder: Path) -> str:
     """Its files, their digests, and how Keras opens its own without this project's commands."""
     rows = [[f"`{name}{suffix}`", f"`{digest}`"] for suffix, digest in card.sha256.items()]
     table = report.table(["file", "SHA-256"], rows)
     if ".keras" not in card.sha256:
         return table
     load = f'`keras.saving.load_model("weights/{name}.keras")`'
-    if not has_own_layers(WEIGHTS / f"{name}.keras"):
+    if not has_own_layers(folder / f"{name}.keras"):
         return f"{table}\n\nKeras alone opens the network: {load}."
     module = registry.MODELS[card.model].split(":")[0]
     layers = f"`import speech_enhancement{module}`"
