@@ -85,8 +85,12 @@ METRICS = {
     "log_spectral_distance": ".scoring.metrics:log_spectral_distance",
     "composite": ".scoring.metrics:composite",
     "dnsmos": ".scoring.metrics:dnsmos",
+    "condition": ".scoring.metrics:condition",
     "spectrogram_similarity": ".scoring.metrics:spectrogram_similarity",
 }
+
+# Those that need no clean recording.
+REFERENCE_FREE = ("dnsmos", "condition")
 
 BASELINES = {
     "spectral_subtraction": ".scoring.baselines:SpectralSubtraction",

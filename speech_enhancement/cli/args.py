@@ -296,8 +296,8 @@ SOURCES = Group(
 )
 
 
-def _pairs(folder: str) -> Group:
-    """The options of pairs of recordings: `folder` or `folders` of them."""
+def _pairs(folder: str, names: str = "with the same names as the clean ones") -> Group:
+    """The options of pairs of recordings: `folder` or `folders` of them, with certain names."""
     return Group(
         "recorded pairs",
         (
@@ -306,7 +306,7 @@ def _pairs(folder: str) -> Group:
                 "noisy_dir",
                 PATH,
                 None,
-                f"{folder} of noisy recordings with the same names as the clean ones",
+                f"{folder} of noisy recordings {names}",
                 count="+",
             ),
         ),
@@ -835,6 +835,7 @@ STREAMING = Group(
 
 # The other modes
 
+HAS_CLEAN = given("clean_dir")
 EVALUATION = Group(
     "evaluation",
     (
@@ -854,7 +855,8 @@ EVALUATION = Group(
             "metrics",
             names(registry.METRICS),
             None,
-            "metrics to compute; by default all of them",
+            "metrics to compute; by default all of them, and without --clean_dir those that need "
+            f"no clean recordings, which are {' and '.join(registry.REFERENCE_FREE)}",
             count="+",
         ),
         Option(
@@ -864,29 +866,30 @@ EVALUATION = Group(
             "sample rate at which the pairs are denoised and scored, Hz; by default 16000, or "
             "8000 if a recording has a lower rate",
             metavar="RATE",
+            only=(HAS_CLEAN,),
         ),
         Option(
             "every",
             whole(1),
             1,
-            "score every N-th pair only; noises or signal-to-noise ratios may recur with the same "
-            "period",
+            "score every N-th recording only; noises or signal-to-noise ratios may recur with the "
+            "same period",
         ),
-        Option("limit", whole(1), None, "maximum number of pairs to score"),
+        Option("limit", whole(1), None, "maximum number of recordings to score"),
         Option(
             "pairs_csv",
             PATH,
             None,
-            "CSV table of the pairs, with the columns file, class and snr (dB)",
+            "CSV table of the recordings, with the columns file, class and snr (dB)",
         ),
         Option(
             "name_pattern",
             TEXT,
             None,
             "regular expression with the groups (?P<class>...) or (?P<snr>...), which is matched "
-            "with the names of the pairs",
+            "with the names of the recordings",
         ),
-        Option("pairs_name", TEXT, None, "name of the pairs in the report"),
+        Option("pairs_name", TEXT, None, "name of the recordings in the report"),
         Option(
             "report_dir",
             PATH,
@@ -899,8 +902,16 @@ EVALUATION = Group(
             5,
             "number of recordings with the worst scores of each system to draw and to copy for "
             "listening",
+            only=(HAS_CLEAN,),
         ),
-        Option("measure_cost", SWITCH, True, "also measure speed and memory"),
+        Option(
+            "listen",
+            whole(0),
+            None,
+            "number of recordings on the page to listen to; by default 10, and without --clean_dir "
+            "all of them",
+        ),
+        Option("measure_cost", SWITCH, True, "also measure speed and memory", only=(HAS_CLEAN,)),
     ),
 )
 EXPORT = Group(
@@ -1026,7 +1037,15 @@ MODES = {
     ),
     "evaluation": Mode(
         "score networks, baselines and the results of other programs",
-        (NETWORK, NETWORKS, _pairs("folder"), EVALUATION, JOBS),
+        (
+            NETWORK,
+            NETWORKS,
+            _pairs(
+                "folder", "with the same names as the clean ones, or of any recordings, if alone"
+            ),
+            EVALUATION,
+            JOBS,
+        ),
     ),
     "export": Mode(
         "write networks in the formats of ONNX, LiteRT and TensorFlow",

@@ -1,7 +1,8 @@
 """Pairs of a clean and a noisy recording to learn from or to score on, and what is known of each.
 
 Two folders hold recordings of the same names, whatever the suffixes. All that can be told from
-names and headers is checked before any of them is scored.
+names and headers is checked before any of them is scored. Recordings without clean ones can be
+scored as well, by what needs none.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 import scipy.signal
 
 from speech_enhancement.errors import UsageError, UserError
-from speech_enhancement.files import audio_io
+from speech_enhancement.files import audio_files, audio_io
 from speech_enhancement.files.headers import Header, read_header
 
 LONGEST_SHIFT_S = 0.05
@@ -48,6 +49,35 @@ class Pair:
         return [self.clean, self.noisy, *self.enhanced.values()]
 
 
+@dataclasses.dataclass(frozen=True)
+class Single:
+    """A recording without a clean one.
+
+    Args:
+        name: path below the folder.
+        noisy: the recording.
+        enhanced, snr_db, noise_class: see `Pair`.
+    """
+
+    name: str
+    noisy: Path
+    enhanced: dict[str, Path] = dataclasses.field(default_factory=dict)
+    snr_db: float | None = None
+    noise_class: str | None = None
+
+    @property
+    def clean(self) -> None:
+        """There is none."""
+        return None
+
+    def paths(self) -> list[Path]:
+        """All of its recordings."""
+        return [self.noisy, *self.enhanced.values()]
+
+
+Scored = Pair | Single
+
+
 def find_pairs(clean_dir: Path, noisy_dir: Path, enhanced_dirs: Sequence[Path] = ()) -> list[Pair]:
     """Pairs of all noisy recordings, sorted by name; clean ones without a partner do not count.
 
@@ -56,14 +86,9 @@ def find_pairs(clean_dir: Path, noisy_dir: Path, enhanced_dirs: Sequence[Path] =
         UsageError: two folders of results have one name.
     """
     clean, noisy = _by_name(clean_dir), _by_name(noisy_dir)
-    results = {folder.resolve().name: _by_name(folder) for folder in enhanced_dirs}
-    if len(results) < len(enhanced_dirs):
-        names = ", ".join(str(folder) for folder in enhanced_dirs)
-        raise UsageError(f"Folders in `enhanced_dir` must differ in name. Received: {names}")
+    results = _results(enhanced_dirs)
     for folder, there in [(clean_dir, clean), *zip(enhanced_dirs, results.values(), strict=True)]:
-        if alone := sorted(noisy.keys() - there.keys()):
-            more = f" and {len(alone) - 1} more of {noisy_dir}" if len(alone) > 1 else ""
-            raise UserError(f"{folder} has no recording with the name of {noisy[alone[0]]}{more}")
+        _check_partners(noisy, noisy_dir, there, folder)
     return [
         Pair(
             name,
@@ -74,6 +99,51 @@ def find_pairs(clean_dir: Path, noisy_dir: Path, enhanced_dirs: Sequence[Path] =
         )
         for name in sorted(noisy)
     ]
+
+
+def find_singles(noisy_dir: Path, enhanced_dirs: Sequence[Path] = ()) -> list[Single]:
+    """All recordings below a folder, sorted by name.
+
+    Raises:
+        UserError: a folder is missing or empty, or a recording has no result.
+        UsageError: two folders of results have one name.
+    """
+    paths = audio_io.find_audio_files(noisy_dir, audio_files.RECORDING_SUFFIXES)
+    results = _results(enhanced_dirs)
+    keys = {path: path.relative_to(noisy_dir).with_suffix("").as_posix() for path in paths}
+    for folder, there in zip(enhanced_dirs, results.values(), strict=True):
+        _check_partners({key: path for path, key in keys.items()}, noisy_dir, there, folder)
+    return [
+        Single(
+            path.relative_to(noisy_dir).as_posix(),
+            path,
+            {folder: there[key] for folder, there in results.items()},
+            noise_class=Path(key).parent.as_posix() if "/" in key else None,
+        )
+        for path, key in keys.items()
+    ]
+
+
+def _results(folders: Sequence[Path]) -> dict[str, dict[str, Path]]:
+    """Recordings by name in folders of results, by the names of these.
+
+    Raises:
+        UsageError: two folders have one name.
+    """
+    results = {folder.resolve().name: _by_name(folder) for folder in folders}
+    if len(results) < len(folders):
+        names = ", ".join(str(folder) for folder in folders)
+        raise UsageError(f"Folders in `enhanced_dir` must differ in name. Received: {names}")
+    return results
+
+
+def _check_partners(
+    noisy: dict[str, Path], noisy_dir: Path, there: dict[str, Path], folder: Path
+) -> None:
+    """Refuse a folder in which a noisy recording has no partner."""
+    if alone := sorted(noisy.keys() - there.keys()):
+        more = f" and {len(alone) - 1} more of {noisy_dir}" if len(alone) > 1 else ""
+        raise UserError(f"{folder} has no recording with the name of {noisy[alone[0]]}{more}")
 
 
 def common_pairs(clean_dir: Path, noisy_dir: Path) -> tuple[list[Pair], list[str]]:
@@ -197,7 +267,7 @@ def align(
     return clean_part[..., :length], other_part[:length], remark
 
 
-def with_table(pairs: Sequence[Pair], path: Path) -> list[Pair]:
+def with_table(pairs: Sequence[Scored], path: Path) -> list[Scored]:
     """Pairs with the noise class and SNR that a CSV table gives.
 
     Args:
@@ -222,15 +292,17 @@ def with_table(pairs: Sequence[Pair], path: Path) -> list[Pair]:
         raise UserError(
             f"{path} must have the columns file, class and snr (dB). Received: {error}"
         ) from error
-    annotated = []
+    annotated: list[Scored] = []
     for pair in pairs:
-        if pair.name not in notes:
+        stem = Path(pair.name).with_suffix("").as_posix()
+        note = notes.get(pair.name, notes.get(stem))
+        if note is None:
             raise UserError(f"{path} has no row for {pair.name}")
-        annotated.append(dataclasses.replace(pair, **notes[pair.name]))
+        annotated.append(dataclasses.replace(pair, **note))
     return annotated
 
 
-def with_pattern(pairs: Sequence[Pair], pattern: str) -> list[Pair]:
+def with_pattern(pairs: Sequence[Scored], pattern: str) -> list[Scored]:
     """Pairs with the noise class and SNR that their names give.
 
     Args:

@@ -5,7 +5,7 @@ Waveforms are float32 in -1..1 with samples on the last axis.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,12 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".ai
 STREAM_BLOCK = 2**18
 
 
-def find_audio_files(folder: Path) -> list[Path]:
+def find_audio_files(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> list[Path]:
     """Audio files below `folder`, sorted by path; hidden ones are left out.
+
+    Args:
+        folder: where to look.
+        suffixes: of the files, in lower case.
 
     Raises:
         UserError: the folder is missing, is a file, or holds no audio.
@@ -33,7 +37,7 @@ def find_audio_files(folder: Path) -> list[Path]:
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES
+        if path.suffix.lower() in suffixes
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )

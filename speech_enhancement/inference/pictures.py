@@ -222,7 +222,7 @@ def comparison_figure(waveforms: dict[str, np.ndarray], sample_rate: int) -> Fig
     """
     figure = Figure(figsize=(12, 2.4 * len(waveforms)), layout="constrained")
     axes = figure.subplots(len(waveforms), 2, sharex=True, squeeze=False, width_ratios=(3, 2))
-    spectrograms = [_spectrogram_db(waveform, sample_rate) for waveform in waveforms.values()]
+    spectrograms = [spectrogram_db(waveform, sample_rate) for waveform in waveforms.values()]
     highest = max(float(spectrogram.max()) for spectrogram in spectrograms)
     loudest = max(float(np.abs(waveform).max()) for waveform in waveforms.values())
     for (name, waveform), spectrogram, (left, right) in zip(
@@ -247,8 +247,8 @@ def comparison_figure(waveforms: dict[str, np.ndarray], sample_rate: int) -> Fig
     return figure
 
 
-def _spectrogram_db(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Power of a waveform, dB, (bins, columns)."""
+def spectrogram_db(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Power of a waveform of any length, dB, (bins, columns), at most some 1200 columns."""
     picture = RecordingPicture(sample_rate, len(waveform))
     picture.feed(waveform[np.newaxis], waveform[np.newaxis])
     picture.finish()

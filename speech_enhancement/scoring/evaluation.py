@@ -1,4 +1,8 @@
-"""Scores networks, baselines, peers and folders of results on pairs, and writes the report."""
+"""Scores networks, baselines, peers and folders of results, and writes the report.
+
+They are scored on pairs of a clean and a noisy recording, or on noisy recordings alone, as those of
+a device that is tested.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,20 @@ from typing import Any
 
 from speech_enhancement import places, registry
 from speech_enhancement.corpora import pairs as pairing
-from speech_enhancement.corpora.pairs import Pair
+from speech_enhancement.corpora.pairs import Pair, Scored
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import atomic, audio_io, provenance
 from speech_enhancement.files.paths import PathFields
-from speech_enhancement.scoring import cost, report
+from speech_enhancement.scoring import cost, dnsmos, listening, report
 from speech_enhancement.scoring import summary as score_summary
 from speech_enhancement.scoring import systems as choices
 from speech_enhancement.scoring.scorer import Row, Scorer, ScoreStore, score_all
-from speech_enhancement.scoring.summary import KEY_METRICS, Summary
+from speech_enhancement.scoring.summary import Summary
 from speech_enhancement.scoring.systems import System
 
 WIDE_BAND_RATE, NARROW_BAND_RATE = 16000, 8000
 PACKAGES = ("numpy", "scipy", "onnxruntime", "pesq", "pystoi", "speechmos", "soxr")
+PAGE_OF_PAIRS = 10
 REPORT_DIR = places.WORK / "out/evaluation"
 
 
@@ -33,7 +38,8 @@ class PairFolders(PathFields):
     """Recordings to score, and which of them.
 
     Args:
-        clean_dir, noisy_dir: folders of recordings of the same names.
+        clean_dir: folder of clean recordings; none if there are only noisy ones.
+        noisy_dir: folder of noisy recordings, of the same names.
         enhanced_dir: folders of results of other programs, named like the noisy recordings.
         every: take every n-th pair.
         limit: take at most so many of those; all by default.
@@ -42,7 +48,7 @@ class PairFolders(PathFields):
         name: what the report calls the pairs; the last two parts of `noisy_dir` by default.
     """
 
-    clean_dir: Path
+    clean_dir: Path | None
     noisy_dir: Path
     enhanced_dir: Sequence[Path] = ()
     every: int = 1
@@ -51,16 +57,19 @@ class PairFolders(PathFields):
     name_pattern: str | None = None
     name: str | None = None
 
-    def find(self) -> list[Pair]:
-        """The pairs.
+    def find(self) -> list[Scored]:
+        """The pairs, or the recordings.
 
         Raises:
-            UserError: the folders do not hold pairs.
+            UserError: the folders do not hold pairs, or none can be read.
             UsageError: there is none to take, or the pattern is none.
         """
-        pairs = pairing.find_pairs(
-            self.clean_dir, self.noisy_dir, list(map(Path, self.enhanced_dir))
-        )
+        results = list(map(Path, self.enhanced_dir))
+        pairs: list[Scored] = []
+        if self.clean_dir is None:
+            pairs += pairing.find_singles(self.noisy_dir, results)
+        else:
+            pairs += pairing.find_pairs(self.clean_dir, self.noisy_dir, results)
         pairs = pairs[:: self.every][: self.limit]
         if not pairs:
             raise UsageError("`limit` leaves no pair to score. Received: 0")
@@ -81,8 +90,8 @@ class Evaluation:
     """What came of it.
 
     Args:
-        folder: of the report: `report.md`, `report.json`, `scores.csv`, pictures, and the worst
-            recordings.
+        folder: of the report: `report.md`, `report.json`, `scores.csv`, pictures, the worst
+            recordings, and the page `listen/index.html`.
         summary: the content of `report.json`.
         rows: scores of each file and system.
     """
@@ -103,8 +112,9 @@ def evaluate(
     worst: int = 5,
     measure_cost: bool = True,
     jobs: int = 1,
+    listen: int | None = None,
 ) -> Evaluation:
-    """Score systems on pairs beside the noisy input, and write the report.
+    """Score systems beside the noisy input, and write the report.
 
     An evaluation of the same code that was interrupted goes on in its folder. A recording that
     cannot be scored is named in the summary; a peer that is not installed is named on stderr.
@@ -114,37 +124,89 @@ def evaluate(
         networks: stems of saved networks: paths of their files without suffix.
         baselines: names in `registry.BASELINES`.
         peers: names in `registry.PEERS`.
-        metrics: names in `registry.METRICS`; by default all that the rate allows.
-        rate: Hz to denoise and score at; by default 16000, and 8000 if a recording has less.
+        metrics: names in `registry.METRICS`; by default all that the rate allows, or that need no
+            clean recordings where there are none.
+        rate: Hz to denoise and score pairs at; by default 16000, and 8000 if a recording has less.
+            Recordings without clean ones are denoised and scored at their own.
         report_dir: folder of the report.
         worst: recordings that each system does worst, to be drawn and kept.
         measure_cost: also measure speed and memory of each system.
         jobs: processes that score.
+        listen: recordings on the page to listen to, spread over all of them; by default 10 pairs,
+            or all recordings without clean ones.
 
     Raises:
-        UserError: there are no pairs, a network is missing, or the folder cannot be written.
+        UserError: there are no recordings, a network is missing, or the folder cannot be written.
         UsageError: a name is unknown, or two systems have the same.
     """
     found = pairs.find()
-    lowest = pairing.check_headers(found)
-    rate = rate or (WIDE_BAND_RATE if lowest >= WIDE_BAND_RATE else NARROW_BAND_RATE)
+    scorer, notes = choose_scorer(found, metrics, rate)
     systems = choose_systems(found[0], networks, baselines, peers)
-    scorer = Scorer(rate, metrics_at(rate, metrics))
     folder = make_folder(Path(report_dir))
     rows = score_all(found, systems, scorer, ScoreStore(folder / "rows.jsonl"), jobs)
+    check_scored(rows)
 
     summary = score_summary.summarise(rows)
-    summary["cost"] = costs(systems, rate) if measure_cost else {}
-    about = {"pairs": pairs.title, "files": len(found), "rate": rate}
+    has_clean = pairs.clean_dir is not None
+    if not has_clean:
+        summary["recordings"] = score_summary.by_recording(rows)
+    summary["cost"] = costs(systems, scorer.rate or WIDE_BAND_RATE) if measure_cost else {}
+    if listen is None:
+        listen = PAGE_OF_PAIRS if has_clean else len(found)
+    about = {"pairs": pairs.title, "files": len(found), "rate": scorer.rate, "notes": notes}
     summary["about"] = about | provenance.circumstances(PACKAGES)
-    write_report(folder, summary, rows)
+    write_report(folder, summary, rows, "listen/index.html" if listen else "")
     draw(folder, rows)
     keep_worst(folder, rows, found, systems, scorer, worst)
+    listening.write_page(folder / "listen", pairs.title, found, systems, scorer, rows, listen)
     return Evaluation(folder, summary, rows)
 
 
+def choose_scorer(
+    found: Sequence[Scored], metrics: Sequence[str] | None, rate: int | None
+) -> tuple[Scorer, list[str]]:
+    """How recordings are scored, and sentences on what is not.
+
+    Raises:
+        UserError: recordings do not fit together.
+        UsageError: a metric is unknown, or needs clean recordings where there are none.
+    """
+    pairs = [pair for pair in found if isinstance(pair, Pair)]
+    if pairs:
+        lowest = pairing.check_headers(pairs)
+        rate = rate or (WIDE_BAND_RATE if lowest >= WIDE_BAND_RATE else NARROW_BAND_RATE)
+        return Scorer(rate, metrics_at(rate, metrics)), []
+    for name in metrics or []:
+        registry.resolve(registry.METRICS, "metrics", name)
+        if name not in registry.REFERENCE_FREE:
+            allowed = " and ".join(registry.REFERENCE_FREE)
+            raise UsageError(
+                f"Without clean recordings, `metrics` can be {allowed} only. Received: {name}"
+            )
+    if metrics or dnsmos.is_installed():
+        return Scorer(None, tuple(metrics or registry.REFERENCE_FREE)), []
+    note = (
+        "DNSMOS was left out, because speechmos is not installed: run "
+        f"`{places.install_command('evaluation')}`"
+    )
+    print(f"skipped: {note}", file=sys.stderr)
+    others = tuple(name for name in registry.REFERENCE_FREE if name != "dnsmos")
+    return Scorer(None, others), [note]
+
+
+def check_scored(rows: Sequence[Row]) -> None:
+    """Refuse a report on nothing.
+
+    Raises:
+        UserError: no recording could be scored.
+    """
+    if rows and all("error" in row for row in rows):
+        files = len({row["file"] for row in rows})
+        raise UserError(f"None of the {files} recordings can be scored: {rows[0]['error']}")
+
+
 def choose_systems(
-    pair: Pair, networks: Sequence[Path], baselines: Sequence[str], peers: Sequence[str]
+    pair: Scored, networks: Sequence[Path], baselines: Sequence[str], peers: Sequence[str]
 ) -> list[System]:
     """The noisy input first, then networks, the folders of a pair, baselines and peers.
 
@@ -206,10 +268,10 @@ def costs(systems: Sequence[System], rate: int) -> dict[str, Any]:
     return {system.name: dataclasses.asdict(cost.measure(system, rate)) for system in systems}
 
 
-def write_report(folder: Path, summary: Summary, rows: Sequence[Row]) -> None:
-    """Write the report for people, for spreadsheets and for programs."""
+def write_report(folder: Path, summary: Summary, rows: Sequence[Row], page: str) -> None:
+    """Write the report for people, for spreadsheets and for programs; see `report.markdown`."""
     texts = {
-        "report.md": report.markdown(summary),
+        "report.md": report.markdown(summary, page),
         "report.json": json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
         "scores.csv": report.scores_csv(rows),
     }
@@ -223,11 +285,12 @@ def draw(folder: Path, rows: Sequence[Row]) -> None:
     from speech_enhancement.inference import pictures
     from speech_enhancement.scoring import figures as report_figures
 
-    used = [name for name in KEY_METRICS if any(name in row.get("scores", {}) for row in rows)]
+    used = score_summary.key_metrics({str(n): row.get("scores", {}) for n, row in enumerate(rows)})
     if not used:
         return
     figures = {"distribution.png": report_figures.distribution_figure(rows, used)}
-    if len({row["system"] for row in rows}) > 1:
+    has_snr = any(row.get("snr_db") is not None for row in rows)
+    if has_snr and len({row["system"] for row in rows}) > 1:
         figures["improvement.png"] = report_figures.improvement_figure(rows, used)
     for name, figure in figures.items():
         pictures.save_figure(figure, folder / name)
@@ -236,7 +299,7 @@ def draw(folder: Path, rows: Sequence[Row]) -> None:
 def keep_worst(
     folder: Path,
     rows: Sequence[Row],
-    pairs: Sequence[Pair],
+    pairs: Sequence[Scored],
     systems: Sequence[System],
     scorer: Scorer,
     count: int,
@@ -245,7 +308,7 @@ def keep_worst(
     from speech_enhancement.inference import pictures
     from speech_enhancement.scoring import figures as report_figures
 
-    by_name = {pair.name: pair for pair in pairs}
+    by_name = {pair.name: pair for pair in pairs if isinstance(pair, Pair)}
     for system in systems:
         files = (
             [] if system.kind == "noisy" else score_summary.worst_files(rows, system.name, count)
@@ -253,11 +316,13 @@ def keep_worst(
         if files:  # those of an earlier report may have been others
             shutil.rmtree(folder / "worst" / system.name, ignore_errors=True)
         for place, name in enumerate(files, 1):
-            clean, noisy, estimate, _ = scorer.sounds(by_name[name], system)
-            sounds = {"clean": clean, "noisy": noisy, "enhanced": estimate}
+            heard = scorer.sounds(by_name[name], system)
+            sounds = {"noisy": heard.noisy, "enhanced": heard.estimate}
+            if heard.clean is not None:
+                sounds = {"clean": heard.clean, **sounds}
             stem = folder / "worst" / system.name / f"{place}_{name.replace('/', '_')}"
-            figure = report_figures.example_figure(sounds, scorer.rate, f"{system.name}: {name}")
+            figure = report_figures.example_figure(sounds, heard.rate, f"{system.name}: {name}")
             pictures.save_figure(figure, stem.with_name(f"{stem.name}.png"))
             for kind, sound in sounds.items():
                 path = stem.with_name(f"{stem.name}_{kind}.wav")
-                audio_io.save_audio(path, sound, scorer.rate, subtype="FLOAT")
+                audio_io.save_audio(path, sound, heard.rate, subtype="FLOAT")

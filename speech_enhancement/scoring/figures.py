@@ -89,6 +89,31 @@ def _colour(number: int) -> tuple[float, float, float, float]:
     return colormaps["tab20"]((2 * number + number // 10) % 20)
 
 
+def spectrogram_figure(picture: np.ndarray, rate: int, seconds: float, highest_db: float) -> Figure:
+    """One spectrogram of a page, without a title.
+
+    Args:
+        picture: decibels (bins, columns).
+        rate: Hz.
+        seconds: duration.
+        highest_db: the brightest colour, the same for all pictures that are compared.
+    """
+    figure = Figure(figsize=(6.0, 2.2), layout="constrained")
+    axis = figure.add_subplot()
+    axis.imshow(
+        picture,
+        origin="lower",
+        aspect="auto",
+        extent=(0.0, seconds, 0.0, rate / 2000),
+        vmin=highest_db - RANGE_DB,
+        vmax=highest_db,
+        cmap="magma",
+    )
+    axis.set_ylabel("kHz")
+    axis.set_xlabel("time (s)")
+    return figure
+
+
 def example_figure(sounds: dict[str, np.ndarray], rate: int, title: str) -> Figure:
     """Spectrograms of one pair below each other, on the same colour scale.
 

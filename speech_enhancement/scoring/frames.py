@@ -24,10 +24,19 @@ def check_sound(clean: np.ndarray, estimate: np.ndarray) -> None:
             f"Shapes must be one and the same. Received: {clean.shape}, {estimate.shape}"
         )
     for name, sound in (("clean recording", clean), ("estimate", estimate)):
-        if not np.isfinite(sound).all():
-            raise Unscorable(f"the {name} has NaN or infinite samples")
-        if np.abs(sound).max(initial=0.0) < SILENCE:
-            raise Unscorable(f"the {name} is silent")
+        check_alone(sound, name)
+
+
+def check_alone(sound: np.ndarray, name: str = "recording") -> None:
+    """Make sure that there is something to score.
+
+    Raises:
+        Unscorable: the sound, which the message calls `name`, is empty, silent or not finite.
+    """
+    if not np.isfinite(sound).all():
+        raise Unscorable(f"the {name} has NaN or infinite samples")
+    if np.abs(sound).max(initial=0.0) < SILENCE:
+        raise Unscorable(f"the {name} is silent")
 
 
 def speech_frames(waveform: np.ndarray, rate: int) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Scores of an estimate against the clean recording.
 
 Every metric is a function `(clean, estimate, rate) -> float`, or a dictionary of floats by name,
-on float waveforms (samples,) of one length; `registry.METRICS` names them. What a metric cannot
-score, silence for one, raises `Unscorable` with the reason: no number stands in for it.
+on float waveforms (samples,) of one length; `registry.METRICS` names them, and which of them need
+no clean recording. What a metric cannot score, silence for one, raises `Unscorable` with the
+reason: no number stands in for it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from speech_enhancement import places
 from speech_enhancement.config import AudioConfig
 from speech_enhancement.errors import UserError
 from speech_enhancement.scoring import composite as metrics_composite
+from speech_enhancement.scoring import condition as metrics_condition
 from speech_enhancement.scoring import dnsmos as metrics_dnsmos
 from speech_enhancement.scoring.frames import Unscorable, check_sound
 from speech_enhancement.signal import dsp
@@ -274,7 +276,7 @@ def composite(clean: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, f
     return metrics_composite.composite(clean, estimate, rate, pesq(clean, estimate, rate))
 
 
-def dnsmos(clean: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, float]:
+def dnsmos(clean: np.ndarray | None, estimate: np.ndarray, rate: int) -> dict[str, float]:
     """Listening scores 1..5 that a network predicts from the estimate alone.
 
     Args:
@@ -283,7 +285,8 @@ def dnsmos(clean: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, floa
         rate: Hz; below 16000 it is resampled, and a missing high band costs points.
 
     Returns:
-        `dnsmos_sig` of the voice, `dnsmos_bak` of the background, `dnsmos_ovrl` of the whole.
+        `dnsmos_sig` of the voice, `dnsmos_bak` of the background, `dnsmos_ovrl` of the whole, as
+        ITU-T P.835 asks listeners; `dnsmos_p808`, the one grade of ITU-T P.808.
 
     Raises:
         Unscorable: the estimate is silent.
@@ -291,9 +294,28 @@ def dnsmos(clean: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, floa
 
     Reference:
         Reddy et al., "DNSMOS P.835: A Non-Intrusive Perceptual Objective Speech Quality Metric to
-        Evaluate Noise Suppressors", ICASSP 2022.
+        Evaluate Noise Suppressors", ICASSP 2022, and "DNSMOS: A Non-Intrusive Perceptual Objective
+        Speech Quality Metric to Evaluate Noise Suppressors", ICASSP 2021.
     """
     return metrics_dnsmos.dnsmos(estimate, rate)
+
+
+def condition(clean: np.ndarray | None, estimate: np.ndarray, rate: int) -> dict[str, float]:
+    """The technical condition of the estimate alone.
+
+    Args:
+        clean: not used.
+        estimate: float (samples,).
+        rate: Hz, best that of the recording, since resampling hides clipping.
+
+    Returns:
+        `noise_floor_dbfs`, `speech_level_dbfs`, `snr_estimate_db`, `hum_db`, `clipping_percent` and
+        `bandwidth_hz`; see the functions of `scoring.condition`.
+
+    Raises:
+        Unscorable: the estimate is silent.
+    """
+    return metrics_condition.condition(estimate, rate)
 
 
 def spectrogram_similarity(clean: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, float]:

@@ -9,13 +9,24 @@ from typing import Any
 
 from speech_enhancement.errors import table_text
 from speech_enhancement.scoring.scorer import Row
-from speech_enhancement.scoring.summary import COLUMNS, KEY_METRICS, Mean, Summary
+from speech_enhancement.scoring.summary import (
+    COLUMNS,
+    Mean,
+    Summary,
+    grading_metric,
+    key_metrics,
+)
+from speech_enhancement.scoring.verdict import verdict
 
 GROUPS = {
     "Quality": ("pesq_wb", "pesq_nb", "csig", "cbak", "covl"),
     "Intelligibility and distortion": ("stoi", "estoi", "si_sdr", "segmental_snr"),
     "Spectra": ("log_spectral_distance", "spectrogram_mse", "spectrogram_ssim"),
-    "Predicted listening scores": ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl"),
+    "Predicted listening scores": ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"),
+    "Condition": (
+        *("snr_estimate_db", "noise_floor_dbfs", "speech_level_dbfs"),
+        *("hum_db", "clipping_percent", "bandwidth_hz"),
+    ),
 }
 COST_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "real_time_factor": ("real-time factor, 1 thread", lambda value: f"{value:.4f}"),
@@ -24,16 +35,25 @@ COST_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "parameters": ("parameters", lambda value: f"{value:,}"),
     "macs_per_s": ("multiply-adds (M per s of audio)", lambda value: f"{value / 1e6:,.0f}"),
 }
+ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 MOST_LISTED = 20
+MOST_RECORDINGS = 200
 
 
-def markdown(summary: Summary) -> str:
-    """The whole report."""
+def markdown(summary: Summary, page: str = "") -> str:
+    """The whole report.
+
+    Args:
+        summary: the content of `report.json`.
+        page: address of the page to listen to, if there is one.
+    """
     parts = [
         f"# Scores on {summary['about']['pairs']}",
-        about(summary["about"]),
+        about(summary["about"], page),
         *(f"## {title}\n\n{table}" for title, table in score_tables(summary)),
         pesq_before_and_after(summary),
+        verdict_table(summary),
+        *recordings(summary),
         f"## Cost\n\n{cost_table(summary['cost'])}" if summary["cost"] else "",
         *breakdowns(summary),
         left_out(summary),
@@ -41,13 +61,20 @@ def markdown(summary: Summary) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def about(facts: dict[str, Any]) -> str:
-    """When, where, with what and how."""
+def about(facts: dict[str, Any], page: str = "") -> str:
+    """When, where, with what and how; see `markdown`."""
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    manner = (
+        f"pairs, denoised and scored at {facts['rate']} Hz"
+        if facts["rate"]
+        else "recordings without clean ones, each denoised and scored at its own rate"
+    )
     return "\n".join(
         [
-            f"- {facts['files']} pairs, denoised and scored at {facts['rate']} Hz; mean and half "
-            "the width of its 95 % bootstrap confidence interval",
+            f"- {facts['files']} {manner}; mean and half the width of its 95 % bootstrap "
+            "confidence interval",
+            *(f"- {note}" for note in facts.get("notes", [])),
+            *([f"- [The recordings to listen to]({page})"] if page else []),
             f"- {facts['date']}, {facts['machine']}",
             f"- {versions}",
             f"- `{facts['command']}`",
@@ -69,8 +96,7 @@ def score_tables(summary: Summary) -> list[tuple[str, str]]:
 def score_table(scores: dict[str, dict[str, Mean]], metrics: Sequence[str]) -> str:
     """Systems below each other, metrics side by side."""
     most = max((mean["n"] for means in scores.values() for mean in means.values()), default=0)
-    arrows = {1: "↑", -1: "↓"}
-    heading = [f"{COLUMNS[name].label} {arrows[COLUMNS[name].better]}" for name in metrics]
+    heading = [f"{COLUMNS[name].label}{ARROWS[COLUMNS[name].better]}" for name in metrics]
     rows = [
         [label(system), *(cell(means.get(name), name, most) for name in metrics)]
         for system, means in scores.items()
@@ -93,9 +119,10 @@ def cell(mean: Mean | None, metric: str, most: int = 0) -> str:
     return text if mean["n"] >= most else f"{text} ({mean['n']} files)"
 
 
-def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first align right."""
-    lines = [heading, ["---", *["--:"] * (len(heading) - 1)], *rows]
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]], right: bool = True) -> str:
+    """A Markdown table; all columns but the first align right, if need be."""
+    lines = [[text.replace("|", "\\|") for text in line] for line in (heading, *rows)]
+    lines.insert(1, ["---", *["--:" if right else "---"] * (len(heading) - 1)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -119,6 +146,62 @@ def pesq_before_and_after(summary: Summary) -> str:
     return f"{text}\n\n{table(['system', 'before', 'after'], rows)}" if rows else ""
 
 
+def verdict_table(summary: Summary) -> str:
+    """What the means say of each system."""
+    verdicts = {name: words for name, words in summary.get("verdicts", {}).items() if words[0]}
+    if not verdicts:
+        return ""
+    rows = [[label(system), *words] for system, words in verdicts.items()]
+    heading = ["system", "verdict on the mean", "compared with noisy"]
+    return f"## Verdict\n\n{table(heading, rows, right=False)}"
+
+
+def recordings(summary: Summary) -> list[str]:
+    """Recordings without clean ones, before and after each system: grades, and all measures."""
+    found = summary.get("recordings", [])[:MOST_RECORDINGS]
+    if not found:
+        return []
+    systems = list(summary["scores"])
+    metric = grading_metric(summary["scores"])
+    means = ["**mean**", *(plain_cell(summary["scores"][s].get(metric), metric) for s in systems)]
+    grades = [
+        [
+            each["file"],
+            *(plain_cell(each["scores"].get(s, {}).get(metric), metric) for s in systems),
+        ]
+        for each in found
+    ]
+    side_by_side = table(["recording", *map(label, systems)], [*grades, means])
+    return [
+        f"## {COLUMNS[metric].label} of each recording, before and after\n\n{side_by_side}",
+        f"## Each recording\n\n{_measures(found)}",
+    ]
+
+
+def _measures(found: Sequence[dict[str, Any]]) -> str:
+    """A row for each recording and system, with all measures and the verdict."""
+    known = {name for each in found for scores in each["scores"].values() for name in scores}
+    names = [name for name in COLUMNS if name in known]
+    rows = [
+        [
+            *(each["file"], label(system)),
+            *(plain_cell(scores.get(name), name) for name in names),
+            "; ".join(filter(None, each["verdicts"][system])),
+        ]
+        for each in found
+        for system, scores in each["scores"].items()
+    ]
+    return table(["recording", "system", *(COLUMNS[n].label for n in names), "verdict"], rows)
+
+
+def plain_cell(value: Any, metric: str) -> str:
+    """A value, or a mean, without its interval."""
+    if value is None:
+        return "-"
+    number = value["mean"] if isinstance(value, dict) else value
+    return f"{number:.{COLUMNS[metric].digits}f}"
+
+
 def cost_table(cost: dict[str, dict[str, Any]]) -> str:
     """What each system costs; the noisy input and folders of results have no row."""
     rows = [
@@ -140,7 +223,7 @@ def breakdowns(summary: Summary) -> list[str]:
     sections = []
     for key, title in (("by_snr", "By input SNR"), ("by_class", "By noise class")):
         groups = summary[key]
-        for metric in KEY_METRICS:
+        for metric in key_metrics(summary["scores"]):
             if groups and metric in summary["scores"].get("noisy", {}):
                 heading = f"## {title}: {COLUMNS[metric].label}"
                 sections.append(f"{heading}\n\n{_breakdown(groups, metric)}")
@@ -192,21 +275,22 @@ def scores_csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [name for name in COLUMNS if any(name in row.get("scores", {}) for row in rows)]
-    writer.writerow(["file", "system", "class", "snr_db", *names, "left_out"])
+    writer.writerow(["file", "system", "class", "snr_db", *names, "verdict", "left_out"])
     for row in rows:
         scores = row.get("scores", {})
         reasons = [f"{name}: {why}" for name, why in row.get("unscored", {}).items()]
         reasons += [row["error"]] if "error" in row else []
         names_of = [row["file"], row["system"], row.get("class") or ""]
         known = [*map(table_text, names_of), row.get("snr_db")]
-        writer.writerow([*known, *(scores.get(name) for name in names), "; ".join(reasons)])
+        values = (scores.get(name) for name in names)
+        writer.writerow([*known, *values, verdict(scores), "; ".join(reasons)])
     return text.getvalue()
 
 
 def console_table(summary: Summary) -> str:
     """Key metrics for the terminal."""
     scores = summary["scores"]
-    used = [name for name in KEY_METRICS if any(name in means for means in scores.values())]
+    used = key_metrics(scores)
     rows = [["system", *(COLUMNS[name].label for name in used)]]
     rows += [[s, *(cell(m.get(name), name) for name in used)] for s, m in scores.items()]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]

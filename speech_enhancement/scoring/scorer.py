@@ -1,4 +1,4 @@
-"""Scores systems on pairs: one row for each file and system, kept as soon as it is made.
+"""Scores systems on recordings: one row for each file and system, kept as soon as it is made.
 
 A system is something with `enhance(samples, rate) -> samples`, or a folder of its results.
 """
@@ -11,16 +11,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from speech_enhancement import registry
 from speech_enhancement.corpora import pairs as pairing
-from speech_enhancement.corpora.pairs import Pair
+from speech_enhancement.corpora.pairs import Pair, Scored, Single
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import audio_io, workers
-from speech_enhancement.files.audio_files import has_risky_decoder
+from speech_enhancement.files.audio_files import Recording, has_risky_decoder
 from speech_enhancement.files.journal import Journal
 from speech_enhancement.files.json_files import (
     any_number,
@@ -56,67 +56,97 @@ def _row(value: Any, place: str) -> None:
     (FAILURE if "error" in value else SCORED)(value, place)
 
 
-@dataclasses.dataclass(frozen=True)
-class Scorer:
-    """How pairs are scored; the same for all systems of a report.
+class Sounds(NamedTuple):
+    """A recording before and after a system, float32 (samples,) each, of one length.
 
     Args:
-        rate: Hz that recordings are brought to, denoised and scored at; a peer receives a
-            recording at the recording's own rate.
+        clean: the clean recording, if there is one.
+        noisy, estimate: before and after.
+        rate: Hz.
+        is_resampled: whether that is not the rate of the recording.
+        remark: what was done to align them.
+    """
+
+    clean: np.ndarray | None
+    noisy: np.ndarray
+    estimate: np.ndarray
+    rate: int
+    is_resampled: bool = False
+    remark: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Scorer:
+    """How recordings are scored; the same for all systems of a report.
+
+    Args:
+        rate: Hz that pairs are brought to, denoised and scored at; a peer receives a recording at
+            the recording's own rate. None for recordings without clean ones, which every system
+            receives at their own rates.
         metrics: names in `registry.METRICS`.
     """
 
-    rate: int
+    rate: int | None
     metrics: tuple[str, ...]
 
-    def row(self, pair: Pair, system: System) -> Row:
+    def row(self, pair: Scored, system: System) -> Row:
         """Scores of one system on one pair; an error in place of them if it cannot be had."""
         row: Row = {"file": pair.name, "system": system.name, "key": self.key(pair, system)}
         try:
-            clean, noisy, estimate, remark = self.sounds(pair, system)
+            sounds = self.sounds(pair, system)
         except UserError as error:
             return row | {"error": str(error)}
-        if remark:
-            row["remark"] = remark
-        scores, unscored = score(clean, estimate, self.rate, self.metrics)
-        snr_db = input_snr_db(clean, noisy, self.rate) if pair.snr_db is None else pair.snr_db
+        if sounds.remark:
+            row["remark"] = sounds.remark
+        scores, unscored = score(sounds.clean, sounds.estimate, sounds.rate, self.metrics)
+        if sounds.is_resampled:
+            scores.pop("clipping_percent", None)  # which cannot be seen any more
+        snr_db = pair.snr_db
+        if snr_db is None and sounds.clean is not None:
+            snr_db = input_snr_db(sounds.clean, sounds.noisy, sounds.rate)
         row |= {"snr_db": snr_db, "class": pair.noise_class}
         return row | {"scores": scores, "unscored": unscored}
 
-    def failure(self, pair: Pair, system: System, reason: str) -> Row:
+    def failure(self, pair: Scored, system: System, reason: str) -> Row:
         """The row of a pair that cannot be scored."""
         key = self.key(pair, system)
         sentence = f"Cannot score {pair.noisy}: {reason}"
         return {"file": pair.name, "system": system.name, "key": key, "error": sentence}
 
-    def sounds(
-        self, pair: Pair, system: System
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, str | None]:
-        """Clean, noisy and estimate (samples,) of one length, and a remark on their alignment.
+    def sounds(self, pair: Scored, system: System) -> Sounds:
+        """A recording before and after a system.
 
         Raises:
             UserError: a recording cannot be read or denoised.
         """
-        clean, _ = audio_io.load_audio(pair.clean, self.rate)
-        noisy, _ = audio_io.load_audio(pair.noisy, self.rate)
-        clean, noisy, remark = pairing.align(clean, noisy, self.rate)
-        if system.kind == "noisy":
-            return clean, noisy, noisy, remark
-        if system.kind not in ("folder", "peer"):
-            return clean, noisy, made(system).enhance(noisy, self.rate), remark
-        if system.kind == "folder":
-            estimate, _ = audio_io.load_audio(pair.enhanced[system.name], self.rate)
-        else:
-            sound, own_rate = audio_io.load_audio(pair.noisy)
-            estimate = made(system).enhance(sound, own_rate)
-            estimate = dsp.resample(estimate, own_rate, self.rate)
-        both = np.stack([clean, noisy])
-        (clean, noisy), estimate, moved = pairing.align(both, estimate, self.rate)
-        return clean, noisy, estimate, moved or remark
+        if isinstance(pair, Single):
+            return _sounds_of_single(pair, system)
+        return self._sounds_of_pair(pair, system)
 
-    def key(self, pair: Pair, system: System) -> str:
+    def _sounds_of_pair(self, pair: Pair, system: System) -> Sounds:
+        """A pair at the rate of the scores; channels are averaged."""
+        sound, own_rate = audio_io.load_audio(pair.noisy)
+        rate = self.rate or own_rate
+        clean, _ = audio_io.load_audio(pair.clean, rate)
+        noisy = dsp.resample(sound, own_rate, rate)
+        clean, noisy, remark = pairing.align(clean, noisy, rate)
+        common = rate, own_rate != rate
+        if system.kind == "noisy":
+            return Sounds(clean, noisy, noisy, *common, remark)
+        if system.kind not in ("folder", "peer"):
+            return Sounds(clean, noisy, made(system).enhance(noisy, rate), *common, remark)
+        if system.kind == "folder":
+            estimate, _ = audio_io.load_audio(pair.enhanced[system.name], rate)
+        else:
+            estimate = made(system).enhance(sound, own_rate)
+            estimate = dsp.resample(estimate, own_rate, rate)
+        both = np.stack([clean, noisy])
+        (clean, noisy), estimate, moved = pairing.align(both, estimate, rate)
+        return Sounds(clean, noisy, estimate, *common, moved or remark)
+
+    def key(self, pair: Scored, system: System) -> str:
         """Digest of all that a row depends on, for resuming."""
-        paths = [pair.clean, pair.noisy]
+        paths = [pair.noisy] if pair.clean is None else [pair.clean, pair.noisy]
         if system.kind == "folder":
             paths.append(pair.enhanced[system.name])
         files = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
@@ -128,6 +158,37 @@ class Scorer:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
 
 
+def _sounds_of_single(single: Single, system: System) -> Sounds:
+    """A recording at its own rate, and of several channels the one with the highest level."""
+    channels, rate = _load_channels(single.noisy)
+    number = max(range(len(channels)), key=lambda n: dsp.active_rms(channels[n], rate))
+    noisy = channels[number]
+    if system.kind == "noisy":
+        return Sounds(None, noisy, noisy, rate)
+    if system.kind != "folder":
+        return Sounds(None, noisy, made(system).enhance(noisy, rate), rate)
+    channels, other_rate = _load_channels(single.enhanced[system.name])
+    estimate = dsp.resample(channels[min(number, len(channels) - 1)], other_rate, rate)
+    length = min(len(noisy), len(estimate))
+    return Sounds(None, noisy[:length], estimate[:length], rate, other_rate != rate)
+
+
+def _load_channels(path: Path) -> tuple[np.ndarray, int]:
+    """A whole recording of any format, float32 (channels, samples), and its rate in Hz.
+
+    Raises:
+        UserError: it is missing, unreadable, empty, or holds NaN or infinite samples.
+    """
+    recording = Recording(path)
+    blocks = list(recording.blocks())
+    if not blocks:
+        raise UserError(f"No samples in {path}")
+    channels = np.concatenate(blocks, axis=1)
+    if not np.isfinite(channels).all():
+        raise UserError(f"NaN or infinite samples in {path}")
+    return channels, recording.format.sample_rate
+
+
 @functools.lru_cache(maxsize=4)
 def made(system: System) -> Any:
     """A system's object, kept for the files to come."""
@@ -135,7 +196,7 @@ def made(system: System) -> Any:
 
 
 def score(
-    clean: np.ndarray, estimate: np.ndarray, rate: int, metrics: Iterable[str]
+    clean: np.ndarray | None, estimate: np.ndarray, rate: int, metrics: Iterable[str]
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Values of metrics by name, and the reasons of those that have none."""
     scores: dict[str, float] = {}
@@ -209,7 +270,7 @@ class ScoreStore:
 
 
 def score_all(
-    pairs: Sequence[Pair],
+    pairs: Sequence[Scored],
     systems: Sequence[System],
     scorer: Scorer,
     store: ScoreStore,
@@ -235,7 +296,9 @@ def score_all(
     return [rows[key] for key in keys]
 
 
-def _score_tasks(tasks: Sequence[tuple[Pair, System]], scorer: Scorer, jobs: int) -> Iterator[Row]:
+def _score_tasks(
+    tasks: Sequence[tuple[Scored, System]], scorer: Scorer, jobs: int
+) -> Iterator[Row]:
     """Rows of tasks in the order in which they are done."""
     risky = any(has_risky_decoder(path) for pair, _ in tasks for path in pair.paths())
     if not risky and (jobs == 1 or len(tasks) < 2):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from speech_enhancement.scoring.scorer import Row
+from speech_enhancement.scoring.verdict import GRADE, change, verdict
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -31,7 +32,7 @@ class Column:
     Args:
         label: heading.
         digits: after the decimal point.
-        better: 1 if more is better, -1 if less is.
+        better: 1 if more is better, -1 if less is, 0 if neither.
     """
 
     label: str
@@ -56,8 +57,16 @@ COLUMNS = {
     "dnsmos_sig": Column("DNSMOS SIG"),
     "dnsmos_bak": Column("DNSMOS BAK"),
     "dnsmos_ovrl": Column("DNSMOS OVRL"),
+    "dnsmos_p808": Column("DNSMOS P.808"),
+    "snr_estimate_db": Column("estimated SNR (dB)", 1),
+    "noise_floor_dbfs": Column("noise floor (dBFS)", 1, better=-1),
+    "speech_level_dbfs": Column("speech level (dBFS)", 1, better=0),
+    "hum_db": Column("mains hum (dB)", 1, better=-1),
+    "clipping_percent": Column("clipped samples (%)", better=-1),
+    "bandwidth_hz": Column("bandwidth (Hz)", 0),
 }
 KEY_METRICS = ("pesq_wb", "pesq_nb", "stoi", "si_sdr", "dnsmos_ovrl")
+KEY_METRICS_OF_SINGLES = ("dnsmos_ovrl", "dnsmos_p808", "snr_estimate_db")
 
 
 def summarise(rows: Sequence[Row]) -> Summary:
@@ -67,14 +76,22 @@ def summarise(rows: Sequence[Row]) -> Summary:
         rows: of every file and system.
 
     Returns:
-        `scores`: system -> metric -> mean; `by_snr` and `by_class`: label -> the same; `unscored`
-        and `failed`: what was left out and why; `remarks`: what was done to files.
+        `scores`: system -> metric -> mean; `by_snr` and `by_class`: label -> the same; `verdicts`:
+        system -> what the means say, and how they differ from those of the noisy recordings;
+        `unscored` and `failed`: what was left out and why; `remarks`: what was done to files.
     """
     scored = [row for row in rows if "scores" in row]
+    scores = _means(scored)
     bands = {id(row): snr_band(row["snr_db"]) for row in scored}
     classes = {id(row): row["class"] for row in scored}
     return {
-        "scores": _means(scored),
+        "scores": scores,
+        "verdicts": _verdicts(
+            {
+                system: {name: mean["mean"] for name, mean in means.items()}
+                for system, means in scores.items()
+            }
+        ),
         "by_snr": _means_by(scored, bands, key=lambda label: float(label.split()[0])),
         "by_class": _means_by(scored, classes, key=str),
         "unscored": [
@@ -85,6 +102,55 @@ def summarise(rows: Sequence[Row]) -> Summary:
         "failed": [_only(row, "error") for row in rows if "error" in row],
         "remarks": [_only(row, "remark") for row in rows if "remark" in row],
     }
+
+
+def by_recording(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The scores and verdicts of all systems on each recording, in the order of the rows.
+
+    Returns:
+        A dictionary for each recording that was scored: `file`, `class`, and by system `scores`
+        and `verdicts`, which say why there are no scores where there are none.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if "scores" in row:
+            about = {"file": row["file"], "class": row["class"], "scores": {}, "reasons": {}}
+            recording = found.setdefault(row["file"], about)
+            recording["scores"][row["system"]] = row["scores"]
+            if not row["scores"]:
+                reasons = dict.fromkeys(row["unscored"].values())
+                recording["reasons"][row["system"]] = [", ".join(reasons), ""]
+    return [
+        each | {"verdicts": _verdicts(each["scores"]) | each.pop("reasons")}
+        for each in found.values()
+    ]
+
+
+def _verdicts(scores: dict[str, dict[str, float]]) -> dict[str, list[str]]:
+    """Of each system, the verdict and the change against the noisy recording."""
+    before = scores.get("noisy", {})
+    return {
+        system: [verdict(each), "" if system == "noisy" else change(before, each)]
+        for system, each in scores.items()
+    }
+
+
+def key_metrics(scores: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """The metrics that matter most, among those that some system has.
+
+    Args:
+        scores: system -> metric -> anything.
+    """
+    known = {name for means in scores.values() for name in means}
+    have_clean = known & (set(KEY_METRICS) - set(KEY_METRICS_OF_SINGLES))
+    names = KEY_METRICS if have_clean else KEY_METRICS_OF_SINGLES
+    return tuple(name for name in names if name in known)
+
+
+def grading_metric(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """The metric by which recordings without clean ones are compared."""
+    is_graded = any(GRADE in means for means in scores.values())
+    return GRADE if is_graded else "snr_estimate_db"
 
 
 def _only(row: Row, field: str) -> Row:

@@ -1,4 +1,4 @@
-"""--mode evaluation: score networks, baselines, peers and folders of results on pairs."""
+"""--mode evaluation: score networks, baselines, peers and folders of results."""
 
 from __future__ import annotations
 
@@ -24,10 +24,14 @@ def run(options: argparse.Namespace) -> int:
         rate=options.sample_rate_evaluation,
         report_dir=options.report_dir,
         worst=options.worst,
-        measure_cost=options.measure_cost,
+        measure_cost=options.measure_cost and options.clean_dir is not None,
         jobs=options.jobs,
+        listen=options.listen,
     )
     print(report.console_table(evaluated.summary))
+    for system, words in evaluated.summary["verdicts"].items():
+        if words[0]:
+            print(f"{system}: {'; '.join(filter(None, words))}")
     print(f"Wrote {evaluated.folder / 'report.md'}")
     return tell_left_out(evaluated.summary)
 
@@ -36,18 +40,20 @@ def folders_of(options: argparse.Namespace) -> PairFolders:
     """The recordings that the options name.
 
     Raises:
-        UsageError: a folder is missing, or there are several.
+        UsageError: there are no noisy recordings, or several folders.
     """
+    if options.noisy_dir is None:
+        raise UsageError(
+            "`--mode evaluation` needs --noisy_dir, and --clean_dir if there are clean recordings"
+        )
     for name in ("clean_dir", "noisy_dir"):
-        if getattr(options, name) is None:
-            raise UsageError(f"`--mode evaluation` needs --clean_dir and --noisy_dir; no {name}")
-        if len(getattr(options, name)) > 1:
+        if len(getattr(options, name) or []) > 1:
             folders = " ".join(map(str, getattr(options, name)))
             raise UsageError(
                 f"`{name}` must be a single folder in --mode evaluation. Received: {folders}"
             )
     return PairFolders(
-        options.clean_dir[0],
+        options.clean_dir[0] if options.clean_dir else None,
         options.noisy_dir[0],
         options.enhanced_dir,
         options.every,
