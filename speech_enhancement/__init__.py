@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from speech_enhancement.corpora.preparation import Preparation
     from speech_enhancement.datasets.creation import WindowSettings, create_data
     from speech_enhancement.export.exporting import export_networks
+    from speech_enhancement.export.publishing import Licence, publish_network
     from speech_enhancement.inference.enhancer import Enhancer, StreamingEnhancer
     from speech_enhancement.mixing.recipe import MixingConfig
     from speech_enhancement.scoring.evaluation import PairFolders, evaluate
@@ -30,6 +31,7 @@ __all__ = [
     "DeviceData",
     "Enhancer",
     "Learning",
+    "Licence",
     "MixedData",
     "MixingConfig",
     "PairFolders",
@@ -44,6 +46,7 @@ __all__ = [
     "create_data",
     "evaluate",
     "export_networks",
+    "publish_network",
     "train",
     "tune",
 ]
@@ -55,6 +58,7 @@ _MODULES = {
     "DeviceData": "training.data",
     "Enhancer": "inference.enhancer",
     "Learning": "training.fit",
+    "Licence": "export.publishing",
     "MixedData": "training.data",
     "MixingConfig": "mixing.recipe",
     "PairFolders": "scoring.evaluation",
@@ -67,6 +71,7 @@ _MODULES = {
     "create_data": "datasets.creation",
     "evaluate": "scoring.evaluation",
     "export_networks": "export.exporting",
+    "publish_network": "export.publishing",
     "train": "training.fit",
     "tune": "training.tuning",
 }

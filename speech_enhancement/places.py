@@ -14,6 +14,7 @@ WORK = _PACKAGE.parent if _IS_CHECKOUT else Path()
 WEIGHTS = WORK / "weights"
 SHIPPED_WEIGHTS = WEIGHTS if _IS_CHECKOUT else _PACKAGE / "weights"
 DEMO_DATA = WORK / "demo_data"  # where there is a checkout
+LICENSE = _PACKAGE.parent / "LICENSE"  # likewise
 COMMAND = "python main.py" if _IS_CHECKOUT else "speech-enhancement"
 
 

@@ -14,6 +14,7 @@ MODES = {
     "tuning": ".cli.modes.tuning:run",
     "evaluation": ".cli.modes.evaluation:run",
     "export": ".cli.modes.export:run",
+    "publish": ".cli.modes.publish:run",
     "streaming": ".cli.modes.streaming:run",
     "prediction": ".cli.modes.prediction:run",
     "download": ".cli.modes.download:run",

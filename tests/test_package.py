@@ -39,6 +39,7 @@ def requirements(name):
         ("extra", "requirements-extra.txt"),
         ("jax", "requirements-jax.txt"),
         ("peers", "requirements-peers.txt"),
+        ("share", "requirements-share.txt"),
     ],
 )
 def test_the_package_requires_what_the_requirements_files_list(extra, file):

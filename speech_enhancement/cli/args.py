@@ -932,6 +932,45 @@ EXPORT = Group(
         ),
     ),
 )
+PUBLISH = Group(
+    "publication",
+    (
+        Option(
+            "publish_dir",
+            PATH,
+            None,
+            "folder for the files; by default out/publish/NAME",
+        ),
+        Option(
+            "repo",
+            TEXT,
+            None,
+            "repository of the Hugging Face Hub to upload the folder to, which is made if need be; "
+            "the token is that of `hf auth login` or of the variable HF_TOKEN",
+            metavar="USER/NAME",
+        ),
+        Option("private", SWITCH, False, "make the repository private", only=(given("repo"),)),
+        Option(
+            "license",
+            TEXT,
+            "mit",
+            "licence of the network, by its name on the Hugging Face Hub",
+            metavar="NAME",
+        ),
+        Option(
+            "license_file",
+            PATH,
+            None,
+            "text of this licence; by default that of this software, if it is mit",
+        ),
+        Option(
+            "report",
+            PATH,
+            None,
+            "report.json of --mode evaluation, whose scores the model card shows",
+        ),
+    ),
+)
 DOWNLOAD = Group(
     "download",
     (
@@ -1050,5 +1089,9 @@ MODES = {
     "export": Mode(
         "write networks in the formats of ONNX, LiteRT and TensorFlow",
         (NETWORK, NETWORKS, EXPORT),
+    ),
+    "publish": Mode(
+        "write a network as a folder for the Hugging Face Hub, and upload it",
+        (NETWORK, PUBLISH),
     ),
 }

@@ -31,7 +31,7 @@ import numpy as np
 from speech_enhancement import registry
 from speech_enhancement.errors import UsageError
 from speech_enhancement.files.headers import MAX_CHANNELS, MAX_RATE, MIN_RATE
-from speech_enhancement.inference import blocks, network_files
+from speech_enhancement.inference import blocks, hub, network_files
 from speech_enhancement.inference import runtime as runtimes
 from speech_enhancement.inference.blocks import Denoised, GainLimits, Resampler
 from speech_enhancement.inference.card import ModelCard
@@ -72,7 +72,8 @@ class Enhancer:
 
         Args:
             network: name of a shipped network, or path of a network's files without a suffix:
-                `weights/mine` for `weights/mine.onnx`.
+                `weights/mine` for `weights/mine.onnx`; or `hf://user/name[@revision]` for one on
+                the Hugging Face Hub.
             runtime: `onnx`, `keras`, or `auto` for the first of them that is there.
             threads: processor threads to use; all by default.
             strength: 0..1, factor of the attenuation in dB.
@@ -83,9 +84,12 @@ class Enhancer:
             UserError: there is no such network, or its files do not belong together.
         """
         limits = checked_limits(strength, max_attenuation_db)
-        stem = network_files.stem_of(Path(network))
-        if stem == Path(stem.name):
-            stem = network_files.shipped_stem(stem)
+        if isinstance(network, str) and hub.is_address(network):
+            stem = hub.fetch(network)
+        else:
+            stem = network_files.stem_of(Path(network))
+            if stem == Path(stem.name):
+                stem = network_files.shipped_stem(stem)
         runtimes.network_path(stem, runtime)
         card = ModelCard.beside(stem)
         threads = threads or runtimes.available_threads()

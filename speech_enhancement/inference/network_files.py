@@ -14,6 +14,7 @@ from pathlib import Path
 from speech_enhancement import places
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import atomic
+from speech_enhancement.inference import hub
 
 KERAS, ONNX, CARD = ".keras", ".onnx", ".json"
 SUFFIXES = (KERAS, ONNX, CARD)
@@ -46,8 +47,13 @@ def stem_in(folder: Path, name: str) -> Path:
 
     Args:
         folder: folder of networks.
-        name: name of the network, or of one of its files.
+        name: name of the network, or of one of its files, or its address (see `hub`).
+
+    Raises:
+        UserError: there is no network at the address.
     """
+    if hub.is_address(name):
+        return hub.fetch(name)
     stem = stem_of(folder / name)
     return shipped_stem(stem) if folder == places.WEIGHTS else stem
 
