@@ -26,6 +26,7 @@ from speech_enhancement.files.atomic import PARTIAL
 from speech_enhancement.files.audio_io import load_audio
 from speech_enhancement.inference import pictures as data_display
 from speech_enhancement.inference.enhancer import Enhancer
+from speech_enhancement.prediction.batch import BatchSettings
 from speech_enhancement.prediction.one_file import FileOptions, denoise_file
 from speech_enhancement.prediction.pipe import denoise_pipe
 from speech_enhancement.signal import loudness
@@ -802,17 +803,19 @@ class TestLoudness:
 class TestLivePipe:
     @pytest.mark.parametrize("raw_format", ["s16,16000", "s24,16000,2", "f32,44100"])
     def test_raw_samples_come_out_as_they_go_in(self, raw_format, tmp_path):
-        enhancer = Enhancer.load(small_networks.save_stream(tmp_path, 0.5))
+        stem = small_networks.save_stream(tmp_path, 0.5)
         raw = audio_files.RawFormat.parse(raw_format)
         sound = noise(50_000, channels=raw.channels).T
         source, sink = io.BytesIO(raw.encode(sound)), io.BytesIO()
         source.read1 = lambda size: source.read(1001)
-        denoise_pipe(enhancer, source, sink, FileOptions(raw=raw), ".raw")
-        wanted = enhancer.enhance(raw.decode(raw.encode(sound)), raw.sample_rate, channel_axis=0)
+        denoise_pipe(source, sink, BatchSettings(stem, file_options=FileOptions(raw=raw)), ".raw")
+        wanted = Enhancer.load(stem).enhance(
+            raw.decode(raw.encode(sound)), raw.sample_rate, channel_axis=0
+        )
         assert np.allclose(raw.decode(sink.getvalue()), wanted, atol=1e-4)
 
     def test_a_live_result_does_not_wait_for_the_end(self, tmp_path):
-        enhancer = Enhancer.load(small_networks.save_stream(tmp_path, 0.5))
+        stem = small_networks.save_stream(tmp_path, 0.5)
         raw = audio_files.RawFormat("PCM_16", 16000, 1)
         sent, sink = [], io.BytesIO()
 
@@ -821,7 +824,8 @@ class TestLivePipe:
                 sent.append(len(sink.getvalue()))
                 return raw.encode(noise(1600)[None]) if len(sent) <= 5 else b""
 
-        denoise_pipe(enhancer, Microphone(), sink, FileOptions(raw=raw), ".raw")
+        settings = BatchSettings(stem, file_options=FileOptions(raw=raw))
+        denoise_pipe(Microphone(), sink, settings, ".raw")
         assert sent[0] == 0
         assert all(np.diff(sent) > 0)
         assert len(sink.getvalue()) == 5 * 1600 * 2

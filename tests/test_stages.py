@@ -1,24 +1,32 @@
 """Every stage is a function that a program can call with plain values."""
 
+import io
 import json
+import shutil
 import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 import small_dataset
+import small_networks
 from conftest import REPOSITORY
 
 import speech_enhancement
 from speech_enhancement import (
     AudioConfig,
+    BatchSettings,
     Design,
+    Destination,
     Enhancer,
+    FileOptions,
     Learning,
     MixedData,
     MixingConfig,
     PairFolders,
     Preparation,
+    RawFormat,
     Run,
     Searching,
     StoredData,
@@ -26,8 +34,11 @@ from speech_enhancement import (
     UserError,
     WindowSettings,
     create_data,
+    denoise_files,
+    denoise_pipe,
     evaluate,
     export_networks,
+    stream_pipe,
     train,
     tune,
 )
@@ -169,3 +180,46 @@ def test_export_networks_keeps_what_sounds_the_same(trained, speech, tmp_path):
     assert (tmp_path / "exported" / "mine.onnx").is_file()
     with pytest.raises(UsageError, match="`formats` must name some of"):
         export_networks([trained.stem], [])
+
+
+def test_denoise_files_says_how_each_recording_went(demo_data, tmp_path, capsys):
+    noisy = tmp_path / "noisy"
+    noisy.mkdir()
+    shutil.copy(demo_data / "noisy" / "alarm.wav", noisy)
+    (noisy / "broken.wav").write_bytes(b"RIFF")
+    settings = BatchSettings(str(small_networks.save_stream(tmp_path)))
+    destination = Destination(f"{tmp_path}/denoised")
+    denoised = denoise_files(str(noisy), destination, settings, clean_dir=f"{demo_data}/clean")
+    done, failed = denoised.records
+    assert (done["status"], failed["status"]) == ("done", "failed") and denoised.has_failures
+    assert {"si_sdr_in_db", "si_sdr_out_db"} <= set(done)
+    assert failed["error"] in capsys.readouterr().err
+    assert json.loads((tmp_path / "denoised" / "summary.json").read_text()) == denoised.records
+    again = denoise_files([noisy / "alarm.wav"], destination, settings)
+    assert [record["status"] for record in again.records] == ["skipped"]
+
+
+def test_denoise_files_finds_a_shipped_network_by_its_name(demo_data, tmp_path):
+    recording = demo_data / "noisy" / "alarm.wav"
+    denoised = denoise_files(recording, Destination(tmp_path), BatchSettings("dpcrn"))
+    assert denoised.records[0]["options"]["network"] == "dpcrn"
+    assert (tmp_path / "alarm.wav").is_file() and not denoised.has_failures
+    with pytest.raises(UsageError, match="`end` must be after `start`"):
+        FileOptions(start_s=2.0, end_s=1.0)
+
+
+def test_pipes_give_what_the_enhancer_gives(speech, tmp_path):
+    stem, raw = small_networks.save_stream(tmp_path), RawFormat.parse("f32,16000")
+    sound = speech(16000, 0.5)[None]
+    wanted = Enhancer.load(stem).stream(16000, 1, 0)
+    wanted = np.concatenate([wanted.feed(sound), wanted.flush()], axis=1)
+    for pipe, arguments in (
+        (stream_pipe, lambda *ends: (Enhancer.load(stem), *ends, raw)),
+        (
+            denoise_pipe,
+            lambda *ends: (*ends, BatchSettings(stem, file_options=FileOptions(raw)), ".raw"),
+        ),
+    ):
+        source, sink = io.BytesIO(raw.encode(sound)), io.BytesIO()
+        pipe(*arguments(source, sink))
+        np.testing.assert_allclose(raw.decode(sink.getvalue()), wanted, atol=1e-6)

@@ -26,7 +26,7 @@ PACKAGES = ("keras", "tensorflow", "onnxruntime", "tf2onnx", "ai-edge-litert")
 
 
 def export_networks(
-    networks: Sequence[Path],
+    networks: Sequence[str | Path],
     formats: Sequence[str] = tuple(registry.EXPORT_FORMATS),
     export_dir: Path = FOLDER,
     recordings: Path | None = None,
@@ -37,7 +37,7 @@ def export_networks(
     them. TensorFlow is kept to one thread from now on, so that times compare.
 
     Args:
-        networks: stems of saved networks: paths of their files without suffix.
+        networks: names of shipped networks, or paths of networks' files without suffix.
         formats: names in `registry.EXPORT_FORMATS`.
         export_dir: folder of the files and of the report `export.md`; not that of a network.
         recordings: folder of what they are compared on; those of `demo_data` by default.
@@ -51,7 +51,7 @@ def export_networks(
         UsageError: a format is unknown, there is none, or the folder is that of a network.
     """
     exporters = exporters_of(formats)
-    stems = [network_files.stem_of(Path(network)) for network in networks]
+    stems = [network_files.stem_named(network) for network in networks]
     for stem in stems:
         runtime.network_path(stem, "keras")
     folder = make_folder(Path(export_dir), stems)

@@ -31,7 +31,7 @@ import numpy as np
 from speech_enhancement import registry
 from speech_enhancement.errors import UsageError
 from speech_enhancement.files.headers import MAX_CHANNELS, MAX_RATE, MIN_RATE
-from speech_enhancement.inference import blocks, hub, network_files
+from speech_enhancement.inference import blocks, network_files
 from speech_enhancement.inference import runtime as runtimes
 from speech_enhancement.inference.blocks import Denoised, GainLimits, Resampler
 from speech_enhancement.inference.card import ModelCard
@@ -84,12 +84,7 @@ class Enhancer:
             UserError: there is no such network, or its files do not belong together.
         """
         limits = checked_limits(strength, max_attenuation_db)
-        if isinstance(network, str) and hub.is_address(network):
-            stem = hub.fetch(network)
-        else:
-            stem = network_files.stem_of(Path(network))
-            if stem == Path(stem.name):
-                stem = network_files.shipped_stem(stem)
+        stem = network_files.stem_named(network)
         runtimes.network_path(stem, runtime)
         card = ModelCard.beside(stem)
         threads = threads or runtimes.available_threads()

@@ -36,6 +36,22 @@ def stem_of(path: Path) -> Path:
     return path.with_suffix("") if path.suffix in SUFFIXES else path
 
 
+def stem_named(network: str | Path) -> Path:
+    """The path without suffix of a network that a program names.
+
+    Args:
+        network: name of a shipped network, path of a network with or without suffix, or its address
+            (see `hub`).
+
+    Raises:
+        UserError: there is no network at the address.
+    """
+    if isinstance(network, str) and hub.is_address(network):
+        return hub.fetch(network)
+    stem = stem_of(Path(network))
+    return shipped_stem(stem) if stem == Path(stem.name) else stem
+
+
 def folder_of_networks(folder: Path) -> Path:
     """The folder to read networks from: that of the shipped ones where the default has none."""
     missing = folder == places.WEIGHTS and not folder.is_dir()

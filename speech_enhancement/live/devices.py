@@ -12,6 +12,7 @@ import collections
 import contextlib
 import dataclasses
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,8 +21,15 @@ import numpy as np
 
 from speech_enhancement import places
 from speech_enhancement.errors import UserError
-from speech_enhancement.inference.enhancer import Enhancer
-from speech_enhancement.live.meter import Latency, MeteredStream
+from speech_enhancement.inference.enhancer import Enhancer, check_rate
+from speech_enhancement.live.meter import (
+    BLOCK_MS,
+    Latency,
+    MeteredStream,
+    active_rms,
+    algorithmic_latency,
+    block_samples,
+)
 from speech_enhancement.live.pipe import until_stopped
 
 QUEUE_BLOCKS = 64
@@ -34,16 +42,28 @@ class Devices:
 
     Args:
         source, sink: name or number of a device; the system's default if none.
-        rate: of both, Hz.
+        rate: of both, Hz; by default that of the network if it is causal, and otherwise that of the
+            source.
         channels: of both.
-        block: samples between two calls of the sound card.
+        block_ms: time between two calls of the sound card, ms.
     """
 
-    source: str | int | None
-    sink: str | int | None
-    rate: int
-    channels: int
-    block: int
+    source: str | int | None = None
+    sink: str | int | None = None
+    rate: int | None = None
+    channels: int = 1
+    block_ms: float = BLOCK_MS
+
+    def rate_for(self, enhancer: Enhancer) -> int:
+        """The rate, Hz; by default that of a causal network, as a conversion would hold sound.
+
+        Raises:
+            UsageError: a network cannot work at it.
+            UserError: there is no such device.
+        """
+        if self.rate is None and enhancer.card.streaming:
+            return check_rate(enhancer.card.audio.sample_rate)
+        return check_rate(self.rate or default_rate(self.source))
 
 
 class BlockExchange:
@@ -114,49 +134,67 @@ class BlockExchange:
         return np.concatenate(parts, axis=1)
 
 
-def denoise_devices(
+def stream_devices(
     enhancer: Enhancer,
-    devices: Devices,
-    latency: Latency,
-    active_rms: np.ndarray | None = None,
+    devices: Devices | None = None,
+    level_dbfs: float | None = None,
     duration_s: float | None = None,
-) -> MeteredStream:
-    """Denoise from one device to another until the user stops it.
+) -> None:
+    """Denoise from one device to another until the user stops it; figures go to stderr.
 
     Args:
         enhancer: the network and its settings.
-        devices: what to listen to and to play on.
-        latency: of the network and of blocks; a further block is held for the network's work.
-        active_rms: see `Enhancer.stream`.
+        devices: what to listen to and to play on; by default the system's.
+        level_dbfs: level of the voice, dBFS; by default that of the network's training.
         duration_s: stop after that; never by default.
 
-    Returns:
-        The stream, with the figures of the whole session.
+    Raises:
+        UsageError: the network cannot work at that rate.
+        UserError: a device is missing, or does not work in that way.
+    """
+    devices = devices or Devices()
+    rate = devices.rate_for(enhancer)
+    block = block_samples(devices.block_ms, rate)
+    latency = Latency(algorithmic_latency(enhancer, rate), block / rate)
+    print(f"Denoising with {latency} of latency; press Ctrl-C to stop", file=sys.stderr)
+    levels = active_rms(level_dbfs, devices.channels)
+    stream = MeteredStream(enhancer.stream(rate, devices.channels, 0, levels), rate, latency)
+    # A further block is held for the network's work.
+    held = round(latency.algorithmic_s * rate) + 2 * block
+    _exchange_blocks(devices, stream, BlockExchange(devices.channels, held), block, duration_s)
+    stream.finish()
+
+
+def _exchange_blocks(
+    devices: Devices,
+    stream: MeteredStream,
+    exchange: BlockExchange,
+    block_size: int,
+    duration_s: float | None,
+) -> None:
+    """Denoise what the sound card records, and have it played.
 
     Raises:
         UserError: a device is missing, or does not work in that way.
     """
-    rate, channels = devices.rate, devices.channels
-    stream = MeteredStream(enhancer.stream(rate, channels, 0, active_rms), rate, latency)
-    held = round(latency.algorithmic_s * rate) + 2 * devices.block
-    exchange = BlockExchange(channels, held)
 
     def read() -> np.ndarray | None:
         is_over = duration_s is not None and stream.audio_s >= duration_s
         return None if is_over else exchange.next()
 
-    with open_devices(devices, exchange) as card:
-        in_devices_s = sum(card.latency) + devices.block / rate
-        stream.latency = dataclasses.replace(latency, device_s=in_devices_s)
+    with open_devices(devices, exchange, stream.rate, block_size) as card:
+        in_devices_s = sum(card.latency) + block_size / stream.rate
+        stream.latency = dataclasses.replace(stream.latency, device_s=in_devices_s)
         with contextlib.closing(until_stopped(read)) as blocks:
             for block in blocks:
                 exchange.add(stream.feed(block))
                 stream.dropped = exchange.dropped
-    return stream
 
 
 @contextlib.contextmanager
-def open_devices(devices: Devices, exchange: BlockExchange) -> Iterator[Any]:
+def open_devices(
+    devices: Devices, exchange: BlockExchange, rate: int, block_size: int
+) -> Iterator[Any]:
     """The sound card, as a context in which it calls back.
 
     Raises:
@@ -167,8 +205,8 @@ def open_devices(devices: Devices, exchange: BlockExchange) -> Iterator[Any]:
         try:
             card = stack.enter_context(
                 sounddevice.Stream(
-                    samplerate=devices.rate,
-                    blocksize=devices.block,
+                    samplerate=rate,
+                    blocksize=block_size,
                     device=(devices.source, devices.sink),
                     channels=devices.channels,
                     dtype="float32",

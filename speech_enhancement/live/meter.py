@@ -11,10 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from speech_enhancement.inference.enhancer import Enhancer, StreamingEnhancer
+from speech_enhancement.signal import dsp
 
 PROBE_BLOCK_S = 0.001
 PROBE_WINDOWS, PROBE_REST_S = 3, 0.5
 SHOW_EVERY_S = 1.0
+BLOCK_MS = 16.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,28 @@ class Latency:
         parts = {"algorithmic": self.algorithmic_s, "block": self.block_s, "device": self.device_s}
         shown = " + ".join(f"{1000 * s:.0f} {name}" for name, s in parts.items() if s)
         return f"{1000 * sum(parts.values()):.0f} ms ({shown})"
+
+
+def block_samples(block_ms: float, rate: int) -> int:
+    """Samples in a block.
+
+    Args:
+        block_ms: its duration, ms.
+        rate: samples per second, Hz.
+    """
+    return max(1, round(block_ms * rate / 1000))
+
+
+def active_rms(level_dbfs: float | None, channels: int) -> np.ndarray | None:
+    """The level of the voice in every channel (channels,), for `Enhancer.stream`.
+
+    Args:
+        level_dbfs: the level, dBFS; unknown if none.
+        channels: how many.
+    """
+    if level_dbfs is None:
+        return None
+    return np.full(channels, dsp.db_to_amplitude(level_dbfs), np.float32)
 
 
 def algorithmic_latency(enhancer: Enhancer, rate: int) -> float:
@@ -70,7 +94,7 @@ class MeteredStream:
         self.latency = latency
         self.dropped = 0
         self._stream = stream
-        self._rate = rate
+        self.rate = rate
         self._samples = 0
         self._busy_s = 0.0
         self._shown = time.monotonic()
@@ -78,7 +102,7 @@ class MeteredStream:
     @property
     def audio_s(self) -> float:
         """Sound that came in, s."""
-        return self._samples / self._rate
+        return self._samples / self.rate
 
     def feed(self, block: np.ndarray) -> np.ndarray:
         """What the stream gives for a block (channels, samples)."""

@@ -1,4 +1,9 @@
-"""Denoises raw samples from one stream of bytes to another, as soon as the network gives them."""
+"""Denoises raw samples from one stream of bytes to another, as soon as the network gives them.
+
+>>> from speech_enhancement import Enhancer, RawFormat, stream_pipe
+>>> raw = RawFormat.parse("s16,16000")
+>>> stream_pipe(Enhancer.load("dpcrn"), sys.stdin.buffer, sys.stdout.buffer, raw)
+"""
 
 from __future__ import annotations
 
@@ -11,12 +16,58 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from speech_enhancement.files.audio_files import RawFormat
-from speech_enhancement.inference.enhancer import StreamingEnhancer
-from speech_enhancement.live.meter import MeteredStream
+from speech_enhancement.inference.enhancer import (
+    Enhancer,
+    StreamingEnhancer,
+    check_channels,
+    check_rate,
+)
+from speech_enhancement.live.meter import (
+    BLOCK_MS,
+    Latency,
+    MeteredStream,
+    active_rms,
+    algorithmic_latency,
+    block_samples,
+)
 
 Item = TypeVar("Item")
 
 READ_BYTES = 2**16
+
+
+def stream_pipe(
+    enhancer: Enhancer,
+    source: BinaryIO,
+    sink: BinaryIO,
+    raw: RawFormat,
+    block_ms: float = BLOCK_MS,
+    level_dbfs: float | None = None,
+) -> None:
+    """Denoise raw samples until they end or the user stops it; figures go to stderr.
+
+    Args:
+        enhancer: the network and its settings.
+        source: where raw samples come from.
+        sink: where as many of them go.
+        raw: how samples are stored.
+        block_ms: duration of a block of sound, ms.
+        level_dbfs: level of the voice, dBFS; by default that of the network's training.
+
+    Raises:
+        UsageError: the network cannot work at that rate or with so many channels.
+    """
+    rate, channels = check_rate(raw.sample_rate), check_channels(raw.channels)
+    block = block_samples(block_ms, rate)
+    stream = MeteredStream(
+        enhancer.stream(rate, channels, 0, active_rms(level_dbfs, channels)),
+        rate,
+        Latency(algorithmic_latency(enhancer, rate), block / rate),
+    )
+    try:
+        denoise_samples(stream, source, sink, raw, block * raw.frame_bytes)
+    finally:
+        stream.finish()
 
 
 def denoise_samples(

@@ -20,10 +20,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from speech_enhancement import registry
 from speech_enhancement.errors import UserError, printable
 from speech_enhancement.files import workers
 from speech_enhancement.files.audio_files import check_regular_file, is_risky
-from speech_enhancement.inference import runtime
+from speech_enhancement.inference import network_files, runtime
 from speech_enhancement.inference.card import ModelCard, file_sha256
 from speech_enhancement.inference.enhancer import Enhancer
 from speech_enhancement.prediction.jobs import DONE, FAILED, SKIPPED, STARTED, Job, JobLog, Record
@@ -46,15 +47,14 @@ class BatchSettings:
     """What all recordings of a batch share; sent to every process.
 
     Args:
-        stem: path of the network's files without suffix.
-        runtime, threads, strength, max_attenuation_db: see `Enhancer.load`.
+        network, runtime, threads, strength, max_attenuation_db: see `Enhancer.load`.
         file_options: what else to do.
         overwrite: denoise again what is done, and replace files that this program did not write.
     """
 
-    stem: Path
+    network: str | Path = registry.DEFAULT_NETWORK
     runtime: str = "auto"
-    threads: int = 1
+    threads: int | None = None
     strength: float = 1.0
     max_attenuation_db: float | None = None
     file_options: FileOptions = dataclasses.field(default_factory=FileOptions)
@@ -67,14 +67,15 @@ class BatchSettings:
             UserError: there is no such network, or its files do not belong together.
         """
         return Enhancer.load(
-            self.stem, self.runtime, self.threads, self.strength, self.max_attenuation_db
+            self.network, self.runtime, self.threads, self.strength, self.max_attenuation_db
         )
 
     def fingerprint(self, card: ModelCard) -> Record:
         """All that a result depends on beside the recording."""
-        path = runtime.network_path(self.stem, self.runtime)
+        stem = network_files.stem_named(self.network)
+        path = runtime.network_path(stem, self.runtime)
         return {
-            "network": self.stem.name,
+            "network": stem.name,
             "network_sha256": card.sha256[path.suffix],
             "strength": self.strength,
             "max_attenuation_db": self.max_attenuation_db,

@@ -19,6 +19,7 @@ from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import json_files
 from speech_enhancement.files.audio_files import RECORDING_SUFFIXES, RawFormat, output_suffix
 from speech_enhancement.files.journal import Journal, Record
+from speech_enhancement.files.paths import PathFields
 
 LOG_NAME = "denoised.jsonl"
 SUFFIX_BESIDE = "_denoised"
@@ -70,7 +71,7 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Destination:
+class Destination(PathFields):
     """Where results go.
 
     Args:
@@ -117,8 +118,11 @@ def find_jobs(inputs: Iterable[str], destination: Destination, recursive: bool) 
     Raises:
         UsageError: an input is empty, or there is a name for one result and more than one
             recording.
-        UserError: a folder or pattern has no recordings.
+        UserError: a folder or pattern has no recordings, or the results' folder is none.
     """
+    folder = destination.folder
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UserError(f"`dir_save_prediction` must be a folder. Received: {folder}")
     jobs: dict[Path, Job] = {}
     for text in inputs:
         if not text:

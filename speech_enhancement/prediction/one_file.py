@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from speech_enhancement.errors import UserError, printable
+from speech_enhancement.errors import UsageError, UserError, printable
 from speech_enhancement.files import wav_chunks
 from speech_enhancement.files.audio_files import (
     BLOCK_VALUES,
@@ -58,6 +58,9 @@ class FileOptions:
         plot: also write a picture.
         dark_plot: and one for dark pages.
         sound_track: which of the sounds in a video, from 1; the first by default.
+
+    Raises:
+        UsageError: nothing lies between start and end.
     """
 
     raw: RawFormat | None = None
@@ -70,6 +73,13 @@ class FileOptions:
     plot: bool = False
     dark_plot: bool = False
     sound_track: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the part."""
+        if self.end_s is not None and self.end_s <= self.start_s:
+            raise UsageError(
+                f"`end` must be after `start` ({self.start_s:g} s). Received: {self.end_s:g} s"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,63 +8,59 @@ complete. Raw samples for a network that streams come out as they go in:
 
 from __future__ import annotations
 
-import functools
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from speech_enhancement.errors import UserError, printable
+from speech_enhancement.files.audio_files import is_risky
 from speech_enhancement.inference.enhancer import Enhancer
 from speech_enhancement.live.pipe import denoise_samples
+from speech_enhancement.prediction.batch import BatchSettings, denoise_apart
 from speech_enhancement.prediction.one_file import FileOptions, Report, denoise_file, fitting_target
-
-Denoise = Callable[[Path, Path], Report]
 
 
 def denoise_pipe(
-    enhancer: Enhancer,
-    source: BinaryIO,
-    sink: BinaryIO,
-    options: FileOptions,
-    suffix: str,
-    denoise: Denoise | None = None,
+    source: BinaryIO, sink: BinaryIO, settings: BatchSettings | None = None, suffix: str = ".wav"
 ) -> None:
     """Denoise one recording.
 
     Args:
-        enhancer: the network and its settings.
         source: where the recording comes from, to its end.
         sink: where the result goes.
-        options: what else to do; a pipe has no place for noise and pictures.
-        suffix: that of a file such as the result.
-        denoise: does so from a file to another; `one_file` by default.
+        settings: the network and what is done; a pipe has no place for noise and pictures.
+        suffix: the format of the result, as the suffix of a file; `.raw` for samples alone.
 
     Raises:
-        UserError: the sound cannot be read or denoised.
+        UserError: the sound cannot be read or denoised, or there is no such network.
     """
+    settings = settings or BatchSettings()
+    enhancer, options = settings.load(), settings.file_options
     raw = options.raw
     if raw and enhancer.card.streaming and options == FileOptions(raw=raw) and suffix == ".raw":
         stream = enhancer.stream(raw.sample_rate, raw.channels, channel_axis=0)
         denoise_samples(stream, source, sink, raw)
     else:
-        here = functools.partial(denoise_file, enhancer, options=options)
-        _denoise_whole(denoise or here, source, sink, options, suffix)
+        _denoise_whole(enhancer, source, sink, settings, suffix)
 
 
 def _denoise_whole(
-    denoise: Denoise, source: BinaryIO, sink: BinaryIO, options: FileOptions, suffix: str
+    enhancer: Enhancer, source: BinaryIO, sink: BinaryIO, settings: BatchSettings, suffix: str
 ) -> None:
-    """By way of files."""
+    """Denoise by way of files.
+
+    Raises:
+        UserError: the sound cannot be read or denoised.
+    """
     with tempfile.TemporaryDirectory() as folder:
         noisy, clean = Path(folder, "stdin"), Path(folder, f"stdout{suffix}")
         with noisy.open("wb") as file:
             shutil.copyfileobj(source, file)
         try:
-            clean, notes = fitting_target(noisy, clean, options)
-            report = denoise(noisy, clean)
+            clean, notes = fitting_target(noisy, clean, settings.file_options)
+            report = _denoise_file(enhancer, noisy, clean, settings)
         except UserError as error:
             raise UserError(str(error).replace(str(noisy), "standard input")) from error
         clipped = [f"{report.clipped} samples clipped"] if report.clipped else []
@@ -72,3 +68,12 @@ def _denoise_whole(
             print(f"note: standard input: {printable(note)}", file=sys.stderr)
         with clean.open("rb") as file:
             shutil.copyfileobj(file, sink)
+
+
+def _denoise_file(
+    enhancer: Enhancer, source: Path, target: Path, settings: BatchSettings
+) -> Report:
+    """Denoise a file, in a process of its own where a damaged one can crash it."""
+    if is_risky(source, target, settings.file_options.raw):
+        return denoise_apart(source, target, settings)
+    return denoise_file(enhancer, source, target, settings.file_options)

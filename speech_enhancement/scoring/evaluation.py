@@ -103,7 +103,7 @@ class Evaluation:
 
 def evaluate(
     pairs: PairFolders,
-    networks: Sequence[Path] = (),
+    networks: Sequence[str | Path] = (),
     baselines: Sequence[str] = (),
     peers: Sequence[str] = (),
     metrics: Sequence[str] | None = None,
@@ -121,7 +121,7 @@ def evaluate(
 
     Args:
         pairs: what to score on.
-        networks: stems of saved networks: paths of their files without suffix.
+        networks: names of shipped networks, or paths of networks' files without suffix.
         baselines: names in `registry.BASELINES`.
         peers: names in `registry.PEERS`.
         metrics: names in `registry.METRICS`; by default all that the rate allows, or that need no
@@ -206,7 +206,7 @@ def check_scored(rows: Sequence[Row]) -> None:
 
 
 def choose_systems(
-    pair: Scored, networks: Sequence[Path], baselines: Sequence[str], peers: Sequence[str]
+    pair: Scored, networks: Sequence[str | Path], baselines: Sequence[str], peers: Sequence[str]
 ) -> list[System]:
     """The noisy input first, then networks, the folders of a pair, baselines and peers.
 
@@ -214,7 +214,7 @@ def choose_systems(
         UserError: a network is missing.
         UsageError: there is no baseline or peer of a name, or two systems have the same.
     """
-    chosen = [choices.NOISY, *(choices.network_system(Path(stem)) for stem in networks)]
+    chosen = [choices.NOISY, *map(choices.network_system, networks)]
     chosen += [System(name, "folder", name) for name in pair.enhanced]
     for name in baselines:
         registry.resolve(registry.BASELINES, "systems", name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from speech_enhancement import registry
+from speech_enhancement.inference import network_files
 from speech_enhancement.inference.card import ModelCard
 
 
@@ -49,11 +50,12 @@ class System:
 NOISY = System("noisy", "noisy")
 
 
-def network_system(stem: Path) -> System:
-    """A saved network.
+def network_system(network: str | Path) -> System:
+    """A saved network, by its name or path.
 
     Raises:
         UserError: there is none, or it has no card.
     """
+    stem = network_files.stem_named(network)
     card = ModelCard.beside(stem)
     return System(stem.name, "network", str(stem), json.dumps(card.sha256, sort_keys=True))
