@@ -24,7 +24,7 @@ from speech_enhancement.config import AudioConfig
 from speech_enhancement.corpora.pools import PoolRecording
 from speech_enhancement.datasets import creation, store
 from speech_enhancement.errors import table_text
-from speech_enhancement.files import audio_io
+from speech_enhancement.files import audio_io, locks
 from speech_enhancement.scoring import report
 from speech_enhancement.signal import dsp
 
@@ -104,11 +104,11 @@ class DataSet:
 
 
 def contents(folder):
-    """A digest of every file that does not tell where it lies."""
+    """A digest of every file but locks, which stay, and what tells where it lies."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != "manifest.json"
+        if path.is_file() and path.name not in ("manifest.json", store.LOCK)
     }
 
 
@@ -260,12 +260,12 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(corpus, tmp_path):
 
 
 def test_two_processes_do_not_write_one_data_set(corpus, tmp_path, run_main):
-    journal = tmp_path / "spectrogram" / store.JOURNAL
-    journal.parent.mkdir()
-    with journal.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locks.holding(tmp_path / "spectrogram" / store.LOCK, "it"):
         refused = run_main(*command(corpus, tmp_path))
-    assert refused.code == 1 and "Another process is writing" in refused.err
+    assert refused.code == 1
+    assert f"The data set in {tmp_path / 'spectrogram'} is in use by process {os.getpid()}" in (
+        refused.err
+    )
 
 
 def test_data_sets_that_share_a_folder_of_waveforms_do_not_mix(corpus, tmp_path, run_main):
@@ -281,11 +281,9 @@ def test_data_sets_that_share_a_folder_of_waveforms_do_not_mix(corpus, tmp_path,
     assert f"{tmp_path / 'time_serie'} holds another" in run_main(*other).err
     for path in (tmp_path / "time_serie").iterdir():
         path.rename(path.with_name(path.name.removesuffix(store.PARTIAL)))
-    descriptor = os.open(tmp_path / "time_serie", os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    refused = run_main(*other, "--overwrite")
-    os.close(descriptor)
-    assert "Another process is writing a data set in" in refused.err
+    with locks.holding(tmp_path / "time_serie" / store.LOCK, "it"):
+        refused = run_main(*other, "--overwrite")
+    assert f"The data set in {tmp_path / 'time_serie'} is in use by process" in refused.err
     assert contents(tmp_path) == before
 
 
@@ -634,7 +632,7 @@ def test_a_disk_without_enough_space_is_refused_before_the_start(
     assert outcome.code == 1
     assert "The data set needs 0.0117 GB more in" in outcome.err
     assert "0.001 GB are free" in outcome.err
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not contents(tmp_path)
 
 
 def test_a_disk_that_fills_up_leaves_nothing(corpus, made, tmp_path, run_main):
@@ -646,4 +644,4 @@ def test_a_disk_that_fills_up_leaves_nothing(corpus, made, tmp_path, run_main):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert outcome.code == 1
     assert "Cannot write" in outcome.err and "File too large" in outcome.err
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not contents(tmp_path)

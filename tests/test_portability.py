@@ -1,4 +1,4 @@
-"""Without what only POSIX systems have, the package can be imported, mixes data and trains."""
+"""Without what only POSIX systems have, the package can be imported, locks, mixes and trains."""
 
 import subprocess
 import sys
@@ -30,6 +30,20 @@ for module in pkgutil.walk_packages(speech_enhancement.__path__, "speech_enhance
         importlib.import_module(module.name)
 print(len(sys.modules))
 """
+LOCK_TWICE = """
+from pathlib import Path
+from speech_enhancement.datasets import store
+from speech_enhancement.files import locks
+lock = Path(sys.argv[1]) / store.LOCK
+with locks.holding(lock, "The data set"):
+    try:
+        with locks.holding(lock, "The data set"):
+            print("locked twice")
+    except locks.BusyError as error:
+        print(error)
+with locks.holding(lock, "The data set"):
+    print("free")
+"""
 RUN = """
 if __name__ == "__main__":
     from speech_enhancement.__main__ import run
@@ -53,6 +67,12 @@ def program(tmp_path, text):
 
 def test_every_module_can_be_imported(tmp_path):
     assert int(run(program(tmp_path, IMPORT_ALL))) > 100
+
+
+def test_a_data_set_is_locked(tmp_path):
+    refused, free = run(program(tmp_path, LOCK_TWICE), tmp_path).splitlines()
+    assert refused.startswith("The data set is in use by process ")
+    assert free == "free"
 
 
 def test_a_network_is_trained_and_denoises(tmp_path):

@@ -1,5 +1,6 @@
 """What a training must not replace or delete, and who is at work under its name."""
 
+import errno
 import json
 import os
 import subprocess
@@ -150,3 +151,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         locks.holding(tmp_path / "file" / ".x.lock", "x"),
     ):
         pass
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOTSUP, "no"), NotImplementedError("no")])
+def test_a_file_system_without_locks_is_used_without_them(tmp_path, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(locks.filelock.FileLock, "acquire", fail)
+    with locks.holding(tmp_path / ".x.lock", "x"), locks.holding(tmp_path / ".x.lock", "x"):
+        assert (tmp_path / ".x.json").is_file()

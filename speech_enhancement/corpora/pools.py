@@ -26,13 +26,21 @@ from tqdm import tqdm
 
 from speech_enhancement.config import MAX_RATE
 from speech_enhancement.errors import UsageError, UserError, printable
-from speech_enhancement.files import atomic, audio_files, audio_io, descriptors, json_files
+from speech_enhancement.files import (
+    atomic,
+    audio_files,
+    audio_io,
+    descriptors,
+    json_files,
+    locks,
+)
 from speech_enhancement.files import workers as worker_pool
 from speech_enhancement.files.json_files import items, number, record, row, text, whole
 from speech_enhancement.signal import dsp
 
 POOL_VERSION = 2
 FULL_SCALE = 32767
+LOCK = ".pools.lock"
 BYTES_PER_SAMPLE = 2
 FRAMES_PER_BLOCK = 10_000
 FILES_PER_TASK = 4
@@ -253,10 +261,10 @@ class AudioPool:
         """
         digest = _digest(files_with_groups, sample_rate)
         index_path = Path(cache_dir) / f"pool_{digest}.json"
-        with atomic.opened_folder(index_path.parent) as folder:
-            descriptors.lock(folder, wait=True)  # until no other process builds a pool there
-            if not _is_whole(index_path):
-                _build(files_with_groups, sample_rate, digest, index_path, progress, workers)
+        if not _is_whole(index_path):
+            with locks.holding(index_path.parent / LOCK, "The folder of pools", wait=True):
+                if not _is_whole(index_path):  # another process may have built it meanwhile
+                    _build(files_with_groups, sample_rate, digest, index_path, progress, workers)
         return cls(index_path)
 
     def read(self, index: int, start: int, length: int, gain: float = 1.0) -> np.ndarray:

@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 
 from speech_enhancement.errors import UserError
-from speech_enhancement.files import descriptors, json_files
-from speech_enhancement.files.atomic import opened_folder, replacing
+from speech_enhancement.files import descriptors, json_files, locks
+from speech_enhancement.files.atomic import replacing
 
 MANIFEST = "manifest.json"
+LOCK = ".windows.lock"
 JOURNAL = "manifest.json.unfinished"
 PARTIAL = ".partial"
 CONFIGURED = json_files.record({"configuration": json_files.anything})
@@ -159,24 +160,13 @@ class WindowStore:
             UserError: another data set lies there, another process is writing it, the disk has
                 no space for it, or the folder cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._journal = self._journal_path.open("a+", encoding="utf-8", errors="replace")
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._journal)
-            _lock(self._journal.fileno(), self.folder)
-            # Those may be another data set's too, which has its journal elsewhere.
-            folders = {array.path.parent for array in self.arrays} - {self.folder}
+            # Those of arrays may be another data set's, too, which has its journal elsewhere.
+            for folder in sorted({self.folder, *(array.path.parent for array in self.arrays)}):
+                stack.enter_context(locks.holding(folder / LOCK, f"The data set in {folder}"))
             try:
-                for folder in sorted(folders):
-                    _lock(stack.enter_context(opened_folder(folder)), folder)
-            except UserError:
-                if not self._journal_path.stat().st_size:
-                    self._journal_path.unlink()
-                raise
-            try:
+                journal = self._journal_path.open("a+", encoding="utf-8", errors="replace")
+                self._journal = stack.enter_context(journal)
                 self._begin(overwrite)
             except OSError as error:
                 raise _unwritable(self.folder, error) from error
@@ -293,14 +283,6 @@ def _bytes_on_disk(path: Path) -> int:
     """What a file takes of the disk, or its length where the system does not say."""
     facts = path.stat()
     return facts.st_blocks * BLOCK if hasattr(facts, "st_blocks") else facts.st_size
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    """Keep other processes out until a file of a folder is closed."""
-    try:
-        descriptors.lock(descriptor)
-    except OSError as error:
-        raise UserError(f"Another process is writing a data set in {folder}") from error
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:

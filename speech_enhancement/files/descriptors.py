@@ -1,7 +1,8 @@
 """Open files by their descriptors: locks, and reading and writing at a place.
 
 POSIX systems do this with single calls. Where a system lacks one of them, as Windows does, these
-functions use the calls that it has. Such a system has no locks for folders, and nothing is locked.
+functions use the calls that it has. Without locks for open files and folders, nothing is locked
+here; what has to be locked on every system is locked by `locks`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pathlib import Path
 import filelock
 
 from speech_enhancement.errors import UserError
-from speech_enhancement.files import json_files
+from speech_enhancement.files import descriptors, json_files
 from speech_enhancement.files.atomic import replacing
 
 HOLDER = json_files.record(
@@ -26,26 +26,30 @@ class BusyError(UserError):
 
 
 @contextlib.contextmanager
-def holding(path: Path, subject: str) -> Iterator[None]:
-    """Hold a lock while the block runs.
+def holding(path: Path, subject: str, wait: bool = False) -> Iterator[None]:
+    """Hold a lock while the block runs; where the file system has no locks, nothing is locked.
 
     Args:
-        path: of the lock file, which stays; beside it lies a note of who holds it.
+        path: of the lock file, which may stay; beside it lies a note of who holds it.
         subject: what is locked, for the message.
+        wait: until no other process holds it.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process holds it, and `wait` is false.
         UserError: the folder cannot be written.
     """
     note = path.with_suffix(".json")
+    lock = filelock.FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path)
-        lock.acquire(blocking=False)
+        lock.acquire(blocking=wait)
     except filelock.Timeout:
         raise BusyError(f"{subject} is in use by {_holder(note)}") from None
     except OSError as error:
-        raise UserError(f"Cannot write {error.filename or path}: {error.strerror}") from error
+        if error.errno not in descriptors.UNSUPPORTED:
+            raise UserError(f"Cannot write {error.filename or path}: {error.strerror}") from error
+    except NotImplementedError:
+        pass  # what filelock 3 makes of a file system without locks
     try:
         _write(note)
         yield
