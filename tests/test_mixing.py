@@ -1,5 +1,6 @@
 import argparse
 import dataclasses
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -226,6 +227,17 @@ def test_the_sequence_is_the_same_with_any_number_of_workers(pools):
         assert batches[0][0].shape == (2, AUDIO.n_frames, AUDIO.n_bins, 2)
         sequences.append(b"".join(x.tobytes() + y.tobytes() for x, y in batches))
     assert sequences[0] == sequences[1] == sequences[2]
+
+
+def test_a_mixing_process_that_is_killed_is_told_in_a_sentence(pools):
+    feed = MixtureFeed(BatchMaker(make_mixer(pools), Features("complex", "clean"), 2, 3), 1, 2)
+    feed.get(0)
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join(10)
+    with pytest.raises(UserError, match="A mixing process was killed, perhaps because the memory"):
+        feed.get(50)
+    feed.close()
 
 
 @pytest.mark.parametrize(

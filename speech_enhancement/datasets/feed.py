@@ -8,11 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from speech_enhancement.errors import UserError
 from speech_enhancement.files import workers as processes
 from speech_enhancement.mixing.mixer import Mixer
 from speech_enhancement.signal.features import Features
@@ -74,15 +72,13 @@ class MixtureFeed:
             UserError: a worker died.
         """
         begin = time.perf_counter()
+        died = processes.ONE_DIED.format("A mixing process", "`--mixing_workers`")
         try:
             if not self.workers:
                 return self.make(position)
-            self._request(position)
-            return self._pending.pop(position).result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "A mixing process ended unexpectedly, perhaps because the memory was full"
-            ) from error
+            with processes.naming_deaths(died):
+                self._request(position)
+                return self._pending.pop(position).result()
         finally:
             self.waited_s += time.perf_counter() - begin
 

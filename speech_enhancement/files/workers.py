@@ -1,4 +1,7 @@
-"""Processes that share out the work of one command, one thread each."""
+"""Processes that share the work of one command, with one thread each.
+
+This is the only place that knows how they are started and what becomes of one that dies.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from typing import Any
 from speech_enhancement.errors import UserError
 
 DIED = "its process was killed"
+ONE_DIED = "{} was killed, perhaps because the memory was full; try fewer {}"
 # Read by the libraries of a new process when they load. The last two let glibc keep the memory of
 # arrays for the next ones, where it would return it to the system every time.
 ENVIRONMENT = {
@@ -28,7 +32,7 @@ ENVIRONMENT = {
 
 
 class Processes(ProcessPoolExecutor):
-    """Processes that start afresh, ignore Ctrl-C, and end with this process.
+    """Processes of one thread each, which start afresh, ignore Ctrl-C, and end with this process.
 
     Args:
         workers: how many.
@@ -39,6 +43,7 @@ class Processes(ProcessPoolExecutor):
     def __init__(
         self, workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
     ) -> None:
+        os.environ.update(ENVIRONMENT)
         context = multiprocessing.get_context("spawn")
         super().__init__(workers, context, _start, (initializer, *arguments))
 
@@ -62,27 +67,35 @@ def _without_interrupts() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def naming_deaths(sentence: str) -> Iterator[None]:
+    """Make a sentence of what a process raises that dies while its results are awaited.
+
+    Raises:
+        UserError: one died.
+    """
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise UserError(sentence) from error
+
+
+@contextlib.contextmanager
 def worker_pool(
     workers: int, initializer: Callable[..., None] | None = None, *arguments: Any
 ) -> Iterator[ProcessPoolExecutor]:
-    """`Processes` of one thread each, which end with the block.
+    """`Processes` that end with the block.
 
     Raises:
         UserError: one of them was killed.
     """
-    os.environ.update(ENVIRONMENT)
     pool = Processes(workers, initializer, *arguments)
     try:
-        yield pool
+        with naming_deaths(ONE_DIED.format("A worker process", "`--workers`, or fewer `--jobs`")):
+            yield pool
     except (KeyboardInterrupt, GeneratorExit):
         for process in multiprocessing.active_children():
             process.terminate()
         raise
-    except BrokenProcessPool as error:
-        raise UserError(
-            "A worker process was killed, perhaps because the memory was full; try "
-            "fewer `--workers`, or fewer `--jobs`"
-        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -11,7 +11,6 @@ import functools
 import multiprocessing
 import shutil
 import tempfile
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -181,14 +180,15 @@ def _denoise_apart(load: Load, work: Work, progress: Progress) -> Report:
         UserError: it crashed, or the recording cannot be denoised.
     """
     steps = multiprocessing.get_context("spawn").SimpleQueue()
-    with workers.worker_pool(1, _start_worker, load, steps) as pool:
+    with (
+        workers.worker_pool(1, _start_worker, load, steps) as pool,
+        workers.naming_deaths(f"Cannot denoise {work[0]}: {workers.DIED}"),
+    ):
         future = pool.submit(_work, *work)
         while not (future.done() and steps.empty()):
             concurrent.futures.wait([future], POLL_S)
             while not steps.empty():
                 progress(*steps.get())
-        if isinstance(future.exception(), BrokenProcessPool):
-            raise UserError(f"Cannot denoise {work[0]}: its process was killed")
         return future.result()
 
 
