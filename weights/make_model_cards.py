@@ -113,8 +113,8 @@ def summary(card: ModelCard) -> str:
     else:
         manner = f"in windows of {audio.frame_length / audio.sample_rate:.3g} s"
     return (
-        f"This network removes noise from speech. It is a `{card.model}` with {card.parameters:,} "
-        f"parameters, and processes sound at {audio.sample_rate} Hz {manner}."
+        f"This network removes noise from speech. It is of the kind `{card.model}`, has "
+        f"{card.parameters:,} parameters, and processes sound at {audio.sample_rate} Hz {manner}."
     )
 
 

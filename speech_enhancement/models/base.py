@@ -1,7 +1,7 @@
 """What every model has in common: a Keras Tuner HyperModel with its input and target.
 
 A model is one file with one subclass. It declares its audio geometry, its features and its loss,
-and draws its network in `network`; its hyper-parameter defaults are the published network, so
+and builds its network in `network`; its hyper-parameter defaults are the published network, so
 that training builds them as they are and tuning searches around them.
 """
 

@@ -1,4 +1,4 @@
-"""Conv1D: a few convolutions along the samples of a waveform, told where in time they are.
+"""Conv1D: a few convolutions over the samples of a waveform, with an embedding of their positions.
 
 In: noisy waveform, (batch, samples, 1), 1 s at 16 kHz. Out: clean waveform, same shape.
 

@@ -1,4 +1,4 @@
-"""DnCNN: a stack of convolutions at full resolution that draws the noise in a spectrogram patch.
+"""DnCNN: a stack of convolutions at full resolution that estimates the noise in a spectrogram.
 
 In: scaled noisy magnitude, (batch, bins, frames, 1). Out: scaled noise model, same shape (residual
 learning), or with `--target clean` the scaled clean magnitude.

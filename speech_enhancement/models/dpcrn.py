@@ -1,11 +1,11 @@
-"""DPCRN: a dual-path network that draws a complex mask, for live and for stored sound.
+"""DPCRN: a dual-path network that estimates a complex mask, for live sound and for recordings.
 
 In and out: complex STFT as channels, (batch, frames, bins, 2), 16 kHz, window 512, hop 256. Each
 frame is compressed in magnitude, folded into bands by convolutions over frequency, and passed
-through blocks of a GRU along time (the only memory) and self-attention along frequency; a mirrored
-decoder draws the mask, which multiplies the compressed spectrum. With GRUs that run forwards the
-network is causal, and carries a state from frame to frame; with GRUs that run both ways it needs
-the whole recording.
+through blocks of a GRU along time (the only memory) and self-attention along frequency. A mirrored
+decoder estimates the mask, which multiplies the compressed spectrum. If its GRUs only run forwards,
+the network is causal and carries a state from frame to frame; if they run in both directions, it
+needs the whole recording.
 
 X. Le, H. Chen, K. Chen, J. Lu, "DPCRN: Dual-Path Convolution Recurrent Network for Single Channel
 Speech Enhancement", Interspeech 2021; self-attention over frequency in its place and no

@@ -1,4 +1,4 @@
-"""LSTM: the frames of a spectrogram as the steps of a sequence, and the noise in each of them.
+"""LSTM: recurrent layers that estimate the noise in each frame of a spectrogram.
 
 In: scaled noisy magnitude, (batch, bins, frames, 1). Out: scaled noise model, same shape.
 

@@ -1,4 +1,4 @@
-"""ResNet: residual blocks at full resolution that draw the noise in a spectrogram.
+"""ResNet: residual blocks at full resolution that estimate the noise in a spectrogram.
 
 In: scaled noisy magnitude, (batch, bins, frames, 1). Out: scaled noise model, same shape.
 

@@ -1,4 +1,4 @@
-"""ResUNet: a U-Net on an image classifier's ResNet, which draws the clean spectrogram.
+"""ResUNet: a U-Net whose encoder is a ResNet for images, and which estimates the clean spectrogram.
 
 In: scaled noisy magnitude in dB, (batch, bins, frames, 1). Out: clean magnitude in dB scaled to
 0..1, same shape. With the representation `magnitude`, both are powers of it.

@@ -1,4 +1,4 @@
-"""U-Net: a convolutional autoencoder with skip connections that draws the noise in a spectrogram.
+"""U-Net: an autoencoder with skip connections that estimates the noise in a spectrogram.
 
 In: scaled noisy magnitude in dB, (batch, bins, frames, 1). Out: scaled noise model, same shape.
 
