@@ -10,11 +10,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # What Windows lacks, as far as this package could use it.
 MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "posix_ipc")
 NAMES = {
-    "os": "pread pwrite posix_fallocate getuid sched_getaffinity O_NOFOLLOW O_NONBLOCK",
+    "os": "pread pwrite posix_fallocate getuid sched_getaffinity O_DIRECTORY O_NOFOLLOW O_NONBLOCK",
     "signal": "pthread_sigmask setitimer SIGALRM SIGKILL SIGHUP SIGCHLD",
 }
 WITHOUT_POSIX = f"""
-import importlib, sys, warnings
+import importlib, os, shutil, sys, warnings
 sys.modules.update(dict.fromkeys({MODULES}))
 for module, names in {NAMES}.items():
     module = importlib.import_module(module)
@@ -22,6 +22,20 @@ for module, names in {NAMES}.items():
         if hasattr(module, name):
             delattr(module, name)
 warnings.filterwarnings("ignore", "only soft file lock")
+open_anything = os.open
+def open_file(path, *arguments, **options):
+    if os.path.isdir(path):
+        raise PermissionError(13, "Permission denied", path)
+    return open_anything(path, *arguments, **options)
+os.open = open_file
+shutil._use_fd_functions = False  # as it is where folders cannot be opened
+"""
+SERVE = """
+from pathlib import Path
+from speech_enhancement.web import server
+with server.locked(Path(sys.argv[1])):
+    server.remove_remains()
+    print("served")
 """
 IMPORT_ALL = """
 import pkgutil, speech_enhancement
@@ -73,6 +87,10 @@ def test_a_data_set_is_locked(tmp_path):
     refused, free = run(program(tmp_path, LOCK_TWICE), tmp_path).splitlines()
     assert refused.startswith("The data set is in use by process ")
     assert free == "free"
+
+
+def test_the_server_of_the_page_does_not_need_locks(tmp_path):
+    assert run(program(tmp_path, SERVE), tmp_path) == "served\n"
 
 
 def test_a_network_is_trained_and_denoises(tmp_path):

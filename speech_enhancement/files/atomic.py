@@ -94,8 +94,8 @@ def flush(path: Path) -> None:
     Raises:
         OSError: the disk is full or broken.
     """
-    if path.is_dir() and os.name != "posix":
-        return  # elsewhere folders cannot be opened
+    if path.is_dir() and not descriptors.CAN_OPEN_FOLDERS:
+        return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)

@@ -17,6 +17,7 @@ except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
 CAN_LOCK = fcntl is not None
+CAN_OPEN_FOLDERS = hasattr(os, "O_DIRECTORY")
 BINARY = getattr(os, "O_BINARY", 0)  # a flag of `os.open` that Windows needs for what is no text
 # What a file system without locks, or without `fsync` of folders, answers.
 UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)

@@ -95,7 +95,10 @@ def serving(denoiser: WebDenoiser, name: str, listening: Listening) -> Iterator[
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Mark a folder as that of a server that runs."""
+    """Mark a folder as that of a server that runs, where folders can be locked."""
+    if not descriptors.CAN_LOCK:
+        yield
+        return
     with atomic.opened_folder(folder) as descriptor:
         descriptors.lock(descriptor, wait=True)
         yield
