@@ -15,6 +15,7 @@ from speech_enhancement.errors import UsageError, UserError
 TYPE_CHECKING = False  # as `typing` has it, which takes a while to import
 if TYPE_CHECKING:
     from speech_enhancement.config import AudioConfig
+    from speech_enhancement.corpora.downloading import download_corpus
     from speech_enhancement.corpora.preparation import Preparation
     from speech_enhancement.datasets.creation import WindowSettings, create_data
     from speech_enhancement.export.exporting import export_networks
@@ -62,6 +63,7 @@ __all__ = [
     "create_data",
     "denoise_files",
     "denoise_pipe",
+    "download_corpus",
     "evaluate",
     "export_networks",
     "publish_network",
@@ -96,6 +98,7 @@ _MODULES = {
     "create_data": "datasets.creation",
     "denoise_files": "prediction.denoising",
     "denoise_pipe": "prediction.pipe",
+    "download_corpus": "corpora.downloading",
     "evaluate": "scoring.evaluation",
     "export_networks": "export.exporting",
     "publish_network": "export.publishing",

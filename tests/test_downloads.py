@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from speech_enhancement import download_corpus
 from speech_enhancement.corpora import pools
 from speech_enhancement.corpora.public import PUBLIC_CORPORA
 from speech_enhancement.errors import UserError
@@ -430,6 +431,12 @@ def test_a_corpus_that_is_not_known_is_a_usage_error(tmp_path, run_main, names):
     assert outcome.code == 2
     assert "of librispeech_dev_clean, esc50, voicebank_demand" in outcome.err
     assert not (tmp_path / "c").exists()
+
+
+def test_a_program_downloads_a_corpus_once(small_corpora):
+    first, again = (download_corpus("esc50", str(small_corpora)) for _ in range(2))
+    assert first.options == again.options == {"noise_dir": small_corpora / "esc50"}
+    assert (first.existing, again.existing) == ([], [small_corpora / "esc50"])
 
 
 def test_archives_can_be_kept(small_corpora, run_main):

@@ -33,7 +33,7 @@ from speech_enhancement.cli.command_line import (
     whole,
 )
 from speech_enhancement.config import AudioConfig
-from speech_enhancement.corpora.public import PUBLIC_CORPORA
+from speech_enhancement.corpora.public import CORPORA_DIR, PUBLIC_CORPORA
 from speech_enhancement.mixing.recipe import MixingConfig
 
 DEFAULT_MODE = "prediction"
@@ -975,9 +975,7 @@ DOWNLOAD = Group(
     "download",
     (
         Option("corpus", names(PUBLIC_CORPORA), [], "corpora to download", count="+"),
-        Option(
-            "corpora_dir", PATH, places.WORK / "data/corpora", "folder for the downloaded corpora"
-        ),
+        Option("corpora_dir", PATH, CORPORA_DIR, "folder for the downloaded corpora"),
         Option("keep_archives", SWITCH, False, "keep the archives after they are unpacked"),
     ),
 )

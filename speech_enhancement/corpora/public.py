@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from speech_enhancement import places
+
+CORPORA_DIR = places.WORK / "data/corpora"
+
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
