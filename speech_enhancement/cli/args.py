@@ -91,7 +91,7 @@ def audio_config(options: argparse.Namespace, default: AudioConfig | None = None
 
 
 def preparation_values(options: argparse.Namespace) -> dict[str, Any]:
-    """How recordings are decoded and parted, by the names of the fields of `Preparation`."""
+    """How recordings are decoded and split, by the names of the fields of `Preparation`."""
     names = (
         *("cache_dir", "seed", "validation_split", "split_noises_by", "noise_classes"),
         *("min_duration", "workers"),

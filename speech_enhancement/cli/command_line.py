@@ -182,7 +182,7 @@ def not_given(option: str) -> Condition:
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """One option.
+    """An option of one or several modes.
 
     Args:
         name: its name, without dashes.
@@ -224,7 +224,7 @@ class Option:
 
     @property
     def description(self) -> str:
-        """Its help, with limits and default."""
+        """The help of the option, with its limits and its default."""
         default = self.default
         if isinstance(default, (list, tuple)):
             default = " ".join(map(_shown, default))
@@ -268,11 +268,11 @@ class Mode:
 
     @property
     def options(self) -> dict[str, Option]:
-        """Its options by name."""
+        """The options of the mode by name."""
         return {option.name: option for group in self.groups for option in group.options}
 
     def has(self, name: str) -> bool:
-        """Whether it has an option, or `inputs`."""
+        """Whether the mode has an option, or `inputs`."""
         return bool(self.inputs) if name == "inputs" else name in self.options
 
     def conditions(self, name: str) -> list[Condition]:

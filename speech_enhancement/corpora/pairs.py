@@ -45,7 +45,7 @@ class Pair:
     noise_class: str | None = None
 
     def paths(self) -> list[Path]:
-        """All of its recordings."""
+        """All recordings of the pair."""
         return [self.clean, self.noisy, *self.enhanced.values()]
 
 

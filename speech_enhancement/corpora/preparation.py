@@ -32,7 +32,7 @@ Folders = Sequence[Path]
 
 @dataclasses.dataclass(frozen=True)
 class Preparation(PathFields):
-    """How recordings are decoded and parted.
+    """How recordings are decoded and split.
 
     Args:
         sample_rate: of the pools, Hz.

@@ -79,7 +79,7 @@ class WindowSettings(PathFields):
 
 @dataclasses.dataclass(frozen=True)
 class Created:
-    """What came of it.
+    """What `create_data` has created.
 
     Args:
         folder: of the manifest.

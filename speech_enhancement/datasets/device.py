@@ -144,7 +144,7 @@ def open_mixtures(
 
 
 def require_jax() -> None:
-    """Refuse another backend.
+    """Refuse every backend but JAX.
 
     Raises:
         UsageError: it is another one.

@@ -59,11 +59,11 @@ class Draws:
         return low * (high / low) ** self.uniform()
 
     def chance(self, probability: float) -> Array:
-        """Whether something happens."""
+        """Draw whether something of a probability happens."""
         return self.uniform() < probability
 
     def sign(self) -> Array:
-        """1 or -1."""
+        """Draw 1 or -1, each with the same probability."""
         return jnp.where(self.chance(0.5), 1.0, -1.0)
 
 
@@ -145,7 +145,7 @@ def active_rms(waveform: Array, rate: int) -> Array:
 
 
 def amplitude(decibels: Any) -> Array:
-    """Factor of decibels."""
+    """The factor of the amplitude that decibels stand for."""
     return 10.0 ** (decibels / 20.0)
 
 
@@ -196,7 +196,7 @@ def shelf(omega: np.ndarray, corner: Array, gain_db: Array, high: bool) -> tuple
 
 
 def peak(omega: np.ndarray, centre: Array, gain_db: Array, quality: Array) -> tuple[Array, Array]:
-    """Likewise of a peak."""
+    """Numerator and denominator of a peaking filter, likewise."""
     gain = 10.0 ** (gain_db / 40.0)
     width, middle = jnp.sin(centre) / (2.0 * quality), -2.0 * jnp.cos(centre)
     return (

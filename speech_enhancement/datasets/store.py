@@ -50,7 +50,7 @@ class ArrayFile:
 
     @property
     def partial(self) -> Path:
-        """Its name until it is complete."""
+        """The name of the file until it is complete."""
         return self.path.with_name(self.path.name + PARTIAL)
 
     @cached_property
@@ -273,7 +273,7 @@ class WindowStore:
                 )
 
     def _abandon(self) -> None:
-        """Leave nothing behind."""
+        """Delete the files of a data set that could not be begun."""
         for path in (self._journal_path, *(array.partial for array in self.arrays)):
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -340,7 +340,7 @@ class AugmentedPairs:
         return _as_sounds(rows, pairs, self.augmenter.audio.sample_rate)
 
     def _noisy_and_clean(self, row: np.void, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """As many samples of both recordings from a place in them."""
+        """The same stretch of samples of both recordings."""
         clean, noise = self.pairs.read_pair(
             int(row["voice"]), int(row["voice_start"]), int(row["noise"]), length
         )

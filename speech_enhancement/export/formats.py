@@ -92,7 +92,7 @@ class TrainedNetwork:
 
 
 class Exporter(Protocol):
-    """One format.
+    """A format to which networks are exported.
 
     Class attributes:
         suffix: what follows the network's name.

@@ -21,7 +21,7 @@ WIDE_ENCODINGS = (1, 2)  # UTF-16
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """One picture.
+    """A picture in the tags of an MP3 file.
 
     Args:
         mime: such as `image/jpeg`.

@@ -36,7 +36,7 @@ class Journal:
             yield from json_files.lines(self.path, self._check)
 
     def append(self, record: Record) -> None:
-        """Write a record.
+        """Append a record to the journal.
 
         Raises:
             UserError: the folder cannot be written or the disk is full.

@@ -120,7 +120,7 @@ def anything(value: Any, place: str) -> None:
 
 
 def truth(value: Any, place: str) -> None:
-    """True or false."""
+    """Check that a value is true or false."""
     _require(isinstance(value, bool), value, place, "true or false")
 
 
@@ -242,7 +242,7 @@ def _within(place: str, name: str) -> str:
 
 
 def _require(fits: bool, value: Any, place: str, wanted: str) -> None:
-    """Refuse a value."""
+    """Refuse a value unless it fits."""
     if not fits:
         subject = f"`{_short(place)}`" if place else "it"
         raise ValueError(f"{subject} must be {wanted}. Received: {_SHORT.repr(value)}")

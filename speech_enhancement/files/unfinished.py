@@ -66,7 +66,7 @@ def find_fault(path: Path) -> Fault:
 
 
 def _wav_fault(file: BinaryIO, end: int) -> Fault:
-    """That of a RIFF file."""
+    """The fault of a RIFF file."""
     for name, begin, size in walk(file):
         if name == b"data":
             left = end - begin
@@ -77,7 +77,7 @@ def _wav_fault(file: BinaryIO, end: int) -> Fault:
 
 
 def _rf64_fault(file: BinaryIO, end: int) -> Fault:
-    """That of an RF64 file, whose sizes are in a chunk of their own."""
+    """The fault of an RF64 file, whose sizes are in a chunk of their own."""
     sizes, promised = 0, LARGEST_64
     for name, begin, _ in walk(file):
         if name == b"ds64":
@@ -92,7 +92,7 @@ def _rf64_fault(file: BinaryIO, end: int) -> Fault:
 
 
 def _aiff_fault(file: BinaryIO, end: int) -> Fault:
-    """That of an AIFF file, whose sound follows 8 bytes in its chunk, and is counted in another."""
+    """The fault of an AIFF file: sound follows 8 bytes in its chunk, and is counted in another."""
     frames_at = frames = 0
     for name, begin, size in walk(file, order=">"):
         if name == b"COMM":
@@ -109,7 +109,7 @@ def _aiff_fault(file: BinaryIO, end: int) -> Fault:
 
 
 def _w64_fault(file: BinaryIO, end: int) -> Fault:
-    """That of a Wave64 file, whose sizes count their own headers; libsndfile does without them."""
+    """The fault of a Wave64 file. Sizes count their own headers; libsndfile does without them."""
     place = 40
     for _ in range(MOST_CHUNKS):
         if place + W64_HEADER > end:
@@ -125,7 +125,7 @@ def _w64_fault(file: BinaryIO, end: int) -> Fault:
 
 
 def _caf_fault(file: BinaryIO, end: int) -> Fault:
-    """That of a CAF file."""
+    """The fault of a CAF file."""
     place = 8
     for _ in range(MOST_CHUNKS):
         if place + 12 > end:
@@ -143,7 +143,7 @@ def _caf_fault(file: BinaryIO, end: int) -> Fault:
 
 
 def _au_fault(file: BinaryIO, end: int) -> Fault:
-    """That of an .au file."""
+    """The fault of an .au file."""
     file.seek(4)
     begin, size = struct.unpack(">II", file.read(8).ljust(8, b"\0"))
     if size == 0 and end > begin:
@@ -152,7 +152,7 @@ def _au_fault(file: BinaryIO, end: int) -> Fault:
 
 
 def _ogg_fault(file: BinaryIO, end: int) -> Fault:
-    """That of an Ogg file, whose last page says that it is the last."""
+    """The fault of an Ogg file, whose last page says that it is the last."""
     begin = file.seek(max(0, end - LARGEST_PAGE))
     data = file.read()
     place = data.rfind(b"OggS")
@@ -196,7 +196,7 @@ class PatchedFile(io.RawIOBase):
         self._patches = patches
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer; gives how much of it."""
+        """Fill a buffer from the current place, and return the number of bytes read."""
         begin = self._file.tell()
         view = memoryview(buffer).cast("B")
         count = self._file.readinto(view)
@@ -207,11 +207,11 @@ class PatchedFile(io.RawIOBase):
         return count
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place."""
+        """Go to a place in the file."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """The place."""
+        """The current place in the file."""
         return self._file.tell()
 
     def close(self) -> None:

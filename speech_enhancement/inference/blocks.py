@@ -111,7 +111,7 @@ class Denoised(NamedTuple):
 
     @classmethod
     def nothing(cls, channels: int) -> Denoised:
-        """No samples."""
+        """Sound without any samples."""
         return cls(*(np.zeros((channels, 0), np.float32) for _ in cls._fields))
 
 

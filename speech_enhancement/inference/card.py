@@ -104,7 +104,7 @@ class ModelCard:
 
     @classmethod
     def load(cls, path: Path) -> ModelCard:
-        """Read a card.
+        """Read a card, and check its content.
 
         Raises:
             UserError: there is none, or it is not a card of this project.

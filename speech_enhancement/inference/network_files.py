@@ -145,7 +145,7 @@ def complete(stem: Path) -> None:
 
 
 def complete_for_reading(stem: Path) -> None:
-    """As `complete`, if the folder may be written."""
+    """Do what `complete` does if the folder can be written."""
     with contextlib.suppress(OSError):
         complete(stem)
 

@@ -53,7 +53,7 @@ class UpperBand:
         self._pause_gain = np.ones((channels, 1))
         self._noise = np.zeros((channels, len(self._starts)))  # mean power
         self._variance = np.zeros_like(self._noise)  # of the noise's power
-        self._heard = np.zeros((channels, 1))  # noise frames so far
+        self._noise_frames = np.zeros((channels, 1))  # so far
         self._speech = np.zeros_like(self._noise)  # power let through in the frame before
 
     def feed(self, upper: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -114,8 +114,8 @@ class UpperBand:
 
     def _listen(self, power: np.ndarray, absence: np.ndarray) -> None:
         """Average the noise and its variance over frames without speech; plain means at first."""
-        self._heard += absence
-        weight = absence * np.maximum(self._update, 1.0 / np.maximum(self._heard, 1.0))
+        self._noise_frames += absence
+        weight = absence * np.maximum(self._update, 1.0 / np.maximum(self._noise_frames, 1.0))
         change = power - self._noise
         self._noise += weight * change
         self._variance += weight * ((1.0 - weight) * change**2 - self._variance)

@@ -34,7 +34,7 @@ class Latency:
     device_s: float = 0.0
 
     def __str__(self) -> str:
-        """All of it and its parts, in ms."""
+        """The whole latency and its parts, ms."""
         parts = {"algorithmic": self.algorithmic_s, "block": self.block_s, "device": self.device_s}
         shown = " + ".join(f"{1000 * s:.0f} {name}" for name, s in parts.items() if s)
         return f"{1000 * sum(parts.values()):.0f} ms ({shown})"
@@ -118,7 +118,7 @@ class MeteredStream:
             return self._stream.flush()
 
     def __str__(self) -> str:
-        """All figures in a line."""
+        """All figures in one line."""
         factor = self._busy_s / self.audio_s if self._samples else 0.0
         return (
             f"latency {self.latency}, real-time factor {factor:.3f}, "

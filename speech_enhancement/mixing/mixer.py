@@ -312,7 +312,7 @@ class Mixer(Recipe):
         self.noises = RecordingSampler(noises, shared[0], noise_indices, shared[1])
 
     def with_window(self, n_samples: int) -> Mixer:
-        """The same with windows of another length."""
+        """The same mixer with windows of another length."""
         other = copy.copy(self)
         other.audio = dataclasses.replace(self.audio, frame_length=n_samples)
         return other

@@ -239,7 +239,7 @@ class BandMix(layers.Layer):
         )
 
     def call(self, x):
-        """Mix the bands."""
+        """Map the bands of each frame to others."""
         return ops.matmul(self.kernel, x)
 
     def get_config(self) -> dict:

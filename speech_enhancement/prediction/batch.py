@@ -61,7 +61,7 @@ class BatchSettings:
     overwrite: bool = False
 
     def load(self) -> Enhancer:
-        """The enhancer.
+        """Load the network.
 
         Raises:
             UserError: there is no such network, or its files do not belong together.

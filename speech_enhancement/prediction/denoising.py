@@ -30,7 +30,7 @@ from speech_enhancement.prediction.summary import check_summary, save_summary
 
 @dataclasses.dataclass(frozen=True)
 class DenoisedFiles:
-    """What came of recordings.
+    """What `denoise_files` has done.
 
     Args:
         jobs: each recording and its result.

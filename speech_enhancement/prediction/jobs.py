@@ -72,7 +72,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Destination(PathFields):
-    """Where results go.
+    """Where results are written, and what they are called.
 
     Args:
         folder: mirrors the folders of the inputs; by default each result lies beside its recording.
@@ -220,7 +220,7 @@ class JobLog:
             self._keep(line)
 
     def _keep(self, record: Record) -> None:
-        """Take a record."""
+        """Remember a record."""
         self._records[record["output"]] = record
         if record["status"] != FAILED:
             self._owned.add(record["output"])
@@ -234,7 +234,7 @@ class JobLog:
         return job.name in self._owned
 
     def append(self, record: Record) -> None:
-        """Write a line.
+        """Append a record to the log.
 
         Raises:
             UserError: the folder cannot be written or the disk is full.

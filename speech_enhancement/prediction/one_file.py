@@ -75,7 +75,7 @@ class FileOptions:
     sound_track: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the part."""
+        """Check that the part is not empty."""
         if self.end_s is not None and self.end_s <= self.start_s:
             raise UsageError(
                 f"`end` must be after `start` ({self.start_s:g} s). Received: {self.end_s:g} s"

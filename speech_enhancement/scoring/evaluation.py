@@ -58,7 +58,7 @@ class PairFolders(PathFields):
     name: str | None = None
 
     def find(self) -> list[Scored]:
-        """The pairs, or the recordings.
+        """Find the pairs, or the recordings, in the folders.
 
         Raises:
             UserError: the folders do not hold pairs, or none can be read.
@@ -87,7 +87,7 @@ class PairFolders(PathFields):
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What came of it.
+    """What `evaluate` has found.
 
     Args:
         folder: of the report: `report.md`, `report.json`, `scores.csv`, pictures, the worst

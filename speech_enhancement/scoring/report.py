@@ -41,7 +41,7 @@ MOST_RECORDINGS = 200
 
 
 def markdown(summary: Summary, page: str = "") -> str:
-    """The whole report.
+    """The whole report as Markdown.
 
     Args:
         summary: the content of `report.json`.

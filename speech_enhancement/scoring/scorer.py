@@ -51,7 +51,7 @@ SCORED = record(
 
 
 def _row(value: Any, place: str) -> None:
-    """Check a row."""
+    """Check a row that was read from a file."""
     ROW(value, place)
     (FAILURE if "error" in value else SCORED)(value, place)
 
@@ -260,7 +260,7 @@ class ScoreStore:
         return None if row is None or "error" in row else row
 
     def add(self, row: Row) -> None:
-        """Append a row.
+        """Keep a row, and append it to the file.
 
         Raises:
             UserError: the file cannot be written.

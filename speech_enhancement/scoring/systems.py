@@ -18,7 +18,7 @@ from speech_enhancement.inference.card import ModelCard
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """What is scored.
+    """Something that is scored: the noisy input, a network, a baseline, a peer or a folder.
 
     Args:
         name: its row in the tables.

@@ -134,7 +134,7 @@ class StoredData(TrainingData):
         weighable = features.representation not in ("complex", "waveform") and not features.n_mels
         if self.loud_weight and not weighable:
             raise UsageError(
-                "`loud_weight` must be 0 but for a model of magnitudes without mel bands. "
+                "`loud_weight` must be 0 except for a model of magnitudes without mel bands. "
                 f"Received: {self.loud_weight}"
             )
 

@@ -60,7 +60,7 @@ class Design(PathFields):
         return registry.resolve(registry.MODELS, "model", self.model).default_audio
 
     def with_features_of(self, card: ModelCard) -> Design:
-        """The same with a network's features in the place of those that are not chosen."""
+        """The same design with the features of a network where none are chosen."""
         features = {name: getattr(card.features, name) for name in base.FEATURE_OPTIONS}
         return dataclasses.replace(self, **features | self._chosen_features())
 

@@ -46,7 +46,7 @@ def check(path: Path, description: dict[str, Any], kind: str) -> None:
 
 
 def load(path: Path, kind: str) -> dict[str, Any]:
-    """What was saved.
+    """Read the description that was saved.
 
     Args:
         path: the file.

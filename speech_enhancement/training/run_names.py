@@ -52,7 +52,7 @@ class Run(PathFields):
         return self.run_dir / str(self.name)
 
     def named(self, name: str) -> Run:
-        """The same under another name."""
+        """The same training under another name."""
         return dataclasses.replace(self, name=name)
 
 

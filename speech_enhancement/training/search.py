@@ -73,7 +73,7 @@ class TrialTable(keras_tuner.Tuner):
         print(cells("trial", self.oracle.objective.name, "seconds", *self.names), flush=True)
 
     def on_trial_begin(self, trial: trials.Trial) -> None:
-        """Note the time."""
+        """Remember when the trial begins."""
         self.begin = time.monotonic()
 
     def run_trial(self, trial: trials.Trial, train: Any, *args: Any, **arguments: Any) -> Any:

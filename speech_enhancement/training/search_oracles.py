@@ -55,12 +55,12 @@ class WholeFiles(keras_tuner.Oracle):
                 self._retry_queue.append(trial.trial_id)
 
     def save(self) -> None:
-        """Write the state."""
+        """Write the state of the search."""
         with replacing(Path(self._get_oracle_fname())) as temporary:
             stateful.Stateful.save(self, str(temporary))
 
     def _save_trial(self, trial: trials.Trial) -> None:
-        """Write a trial."""
+        """Write the file of a trial."""
         with replacing(Path(self._get_trial_dir(trial.trial_id), "trial.json")) as temporary:
             trial.save(str(temporary))
 
@@ -145,7 +145,7 @@ class Hyperband(WholeFiles, HyperbandOracle):
         )
 
     def _rebuild(self, names: list[str]) -> None:
-        """As above; the brackets are in the values of the trials."""
+        """Make a state of the trials, whose values name their brackets."""
         super()._rebuild(names)
         values: dict[str, dict[str, Any]] = {
             name: self.trials[name].hyperparameters.values for name in names if name in self.trials

@@ -58,7 +58,7 @@ class Searching(PathFields):
 
 @dataclasses.dataclass(frozen=True)
 class Tuned:
-    """What a search leaves.
+    """What `tune` has found.
 
     Args:
         folder: of the search, with `best_hyperparameters.json`, `trials.csv` and `trials.png`.

@@ -111,7 +111,7 @@ class WebDenoiser:
     def _denoise(
         self, source: Path, name: str, strength: float, folder: Path, progress: Progress | None
     ) -> Denoised:
-        """The same, with the whole path in messages."""
+        """Denoise a recording; messages name its whole path."""
         enhancer = self._enhancer(name, strength)
         place = Path(tempfile.mkdtemp(dir=folder))
         target = place / f"{source.stem}_denoised{suffix(source)}"

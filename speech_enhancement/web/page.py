@@ -31,7 +31,7 @@ STYLE = ".dark #picture, body:not(.dark) #picture_dark { display: none }"
 
 
 def build(gradio: Any, denoiser: WebDenoiser, name: str, folder: Path, quota: Quota) -> Any:
-    """The page.
+    """Draw the page.
 
     Args:
         gradio: the package.
