@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import hashlib
 import http.server
 import io
@@ -21,7 +20,7 @@ from speech_enhancement import download_corpus
 from speech_enhancement.corpora import pools
 from speech_enhancement.corpora.public import PUBLIC_CORPORA
 from speech_enhancement.errors import UserError
-from speech_enhancement.files import archives, downloads
+from speech_enhancement.files import archives, descriptors, downloads
 from speech_enhancement.files.downloads import Patience
 
 CONTENT = bytes(np.random.default_rng(0).integers(0, 256, 300_000, np.uint8))
@@ -234,7 +233,7 @@ def test_a_disk_that_fills_up_ends_in_a_sentence(server, tmp_path, monkeypatch):
 
 def test_two_processes_do_not_write_one_file(server, tmp_path):
     with (tmp_path / "file.bin.part").open("ab") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+        descriptors.lock(other.fileno())
         with pytest.raises(UserError, match="Another process is downloading"):
             fetch(server, tmp_path / "file.bin")
 
