@@ -13,12 +13,15 @@ import keras
 import numpy as np
 import pytest
 import small_dataset
+import small_networks
 import soundfile
 
 from speech_enhancement import registry
 from speech_enhancement.cli import main
+from speech_enhancement.datasets.stored import StoredWindows
 from speech_enhancement.files import audio_io
-from speech_enhancement.inference import keras_archive
+from speech_enhancement.inference import keras_archive, runtime
+from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.signal import dsp
 from speech_enhancement.training import callbacks
 
@@ -39,6 +42,7 @@ def windows(folder):
     code = main.main(
         [
             *("--mode", "data_creation", "--nb_samples", "50", "--workers", "1"),
+            *("--test_split", "0.1"),
             *("--voice_dir", str(REPOSITORY / "demo_data/voices")),
             *("--noise_dir", str(REPOSITORY / "demo_data/noises")),
             *("--path_save_spectrogram", str(folder / "spectrogram")),
@@ -105,6 +109,54 @@ def test_prediction_keeps_length_rate_and_channels(folder, trained, run_main):
         for fact in ("samplerate", "frames", "channels", "subtype"):
             assert getattr(noisy, fact) == getattr(result, fact)
         assert dsp.active_rms(*audio_io.load_audio(denoised)) > 0
+
+
+@pytest.fixture
+def evaluate(folder, trained, run_main):
+    """A function (folder of stored windows, options...) that scores `trained` on its test split."""
+
+    def run(windows, *options):
+        return run_main(
+            *("--mode", "evaluation", "--clean_dir", folder / "sound" / "test" / "clean"),
+            *("--noisy_dir", folder / "sound" / "test" / "noisy", "--test_windows", windows),
+            *("--weights_folder", trained.parent, "--report_dir", folder / "evaluation"),
+            *("--metrics", "si_sdr", "pesq", "--no-measure_cost", *options),
+        )
+
+    return run
+
+
+def test_the_test_split_gives_loss_scores_and_a_page(folder, windows, trained, evaluate):
+    outcome = evaluate(windows, "--models", trained.name)
+    assert outcome.code == 0, outcome.err
+    report = json.loads((folder / "evaluation" / "report.json").read_text())
+    known = report["losses"][trained.name]
+    assert known["windows"] == 5
+    card = ModelCard.beside(trained)
+    assert known["validation"] == card.training["losses"]["val_loss"]
+    noisy, target = StoredWindows(windows, "test", card.features, 5)[0]
+    estimate = runtime.load_network(trained, card, "onnx")(noisy)
+    loss = registry.resolve(registry.LOSSES, "loss", known["loss_function"])()
+    assert known["test"] == pytest.approx(float(loss(target, estimate)), rel=1e-3)
+    assert {"si_sdr", "pesq"} <= set(report["scores"][trained.name])
+    assert f"{trained.name}: loss on the test split: {known['test']:.4g}" in outcome.out
+    assert "## Loss on the test split" in (folder / "evaluation" / "report.md").read_text()
+    page = (folder / "evaluation" / "listen" / "index.html").read_text()
+    assert page.count("<audio") == 3 * page.count("<section")  # clean, noisy and denoised
+
+
+def test_a_network_of_another_geometry_has_scores_and_no_loss(folder, windows, evaluate):
+    stem = small_networks.save_stream(folder / "weights")
+    outcome = evaluate(windows, "--models", stem.name, "--limit", 1, "--listen", 0)
+    assert outcome.code == 0, outcome.err
+    assert "it was made for windows of another geometry" in outcome.out
+
+
+def test_windows_without_a_test_split_are_refused(tmp_path, trained, evaluate):
+    outcome = evaluate(small_dataset.save(tmp_path), "--models", trained.name)
+    assert outcome.code == 1
+    assert "has no test split: create the windows with --test_split" in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
 
 
 def test_a_killed_training_goes_on_as_if_it_had_not_been(folder, training_command, trained):

@@ -905,6 +905,14 @@ EVALUATION = Group(
             only=(HAS_CLEAN,),
         ),
         Option(
+            "test_windows",
+            PATH,
+            None,
+            "folder of the spectrograms that data_creation wrote with --test_split; the loss of "
+            "the networks on the windows of the test split is computed besides",
+            only=(HAS_CLEAN,),
+        ),
+        Option(
             "listen",
             whole(0),
             None,

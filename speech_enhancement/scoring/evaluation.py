@@ -20,7 +20,7 @@ from speech_enhancement.corpora.pairs import Pair, Scored
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import atomic, audio_io, provenance
 from speech_enhancement.files.paths import PathFields
-from speech_enhancement.scoring import cost, dnsmos, listening, report
+from speech_enhancement.scoring import cost, dnsmos, held_out, listening, report
 from speech_enhancement.scoring import summary as score_summary
 from speech_enhancement.scoring import systems as choices
 from speech_enhancement.scoring.scorer import Row, Scorer, ScoreStore, score_all
@@ -113,6 +113,7 @@ def evaluate(
     measure_cost: bool = True,
     jobs: int = 1,
     listen: int | None = None,
+    test_windows: Path | None = None,
 ) -> Evaluation:
     """Score systems beside the noisy input, and write the report.
 
@@ -134,6 +135,8 @@ def evaluate(
         jobs: processes that score.
         listen: recordings on the page to listen to, spread over all of them; by default 10 pairs,
             or all recordings without clean ones.
+        test_windows: folder of the spectrograms of a stored data set with a test split, on which
+            the loss of the networks is computed besides.
 
     Raises:
         UserError: there are no recordings, a network is missing, or the folder cannot be written.
@@ -142,11 +145,14 @@ def evaluate(
     found = pairs.find()
     scorer, notes = choose_scorer(found, metrics, rate)
     systems = choose_systems(found[0], networks, baselines, peers)
+    stems = [Path(system.source) for system in systems if system.kind == "network"]
+    losses = held_out.losses_of(stems, test_windows) if test_windows else {}
     folder = make_folder(Path(report_dir))
     rows = score_all(found, systems, scorer, ScoreStore(folder / "rows.jsonl"), jobs)
     check_scored(rows)
 
     summary = score_summary.summarise(rows)
+    summary["losses"] = losses
     has_clean = pairs.clean_dir is not None
     if not has_clean:
         summary["recordings"] = score_summary.by_recording(rows)

@@ -52,6 +52,7 @@ def markdown(summary: Summary, page: str = "") -> str:
         about(summary["about"], page),
         *(f"## {title}\n\n{table}" for title, table in score_tables(summary)),
         pesq_before_and_after(summary),
+        loss_table(summary.get("losses", {})),
         verdict_table(summary),
         *recordings(summary),
         f"## Cost\n\n{cost_table(summary['cost'])}" if summary["cost"] else "",
@@ -144,6 +145,27 @@ def pesq_before_and_after(summary: Summary) -> str:
         "16 kHz and more, narrow-band PESQ at lower rates."
     )
     return f"{text}\n\n{table(['system', 'before', 'after'], rows)}" if rows else ""
+
+
+def loss_table(losses: dict[str, dict[str, Any]]) -> str:
+    """The loss of networks on windows of the test split, beside those that their cards name."""
+    if not losses:
+        return ""
+    rows = [
+        [
+            *(system, known.get("loss_function", "-")),
+            *(_loss_cell(known.get(split)) for split in ("training", "validation", "test")),
+            known.get("reason", f"{known.get('windows')} windows"),
+        ]
+        for system, known in losses.items()
+    ]
+    heading = ["network", "loss function", "training", "validation", "test", "remark"]
+    return f"## Loss on the test split\n\n{table(heading, rows)}"
+
+
+def _loss_cell(value: float | None) -> str:
+    """A loss for people."""
+    return "-" if value is None else f"{value:.4g}"
 
 
 def verdict_table(summary: Summary) -> str:

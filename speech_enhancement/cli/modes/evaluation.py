@@ -27,8 +27,13 @@ def run(options: argparse.Namespace) -> int:
         measure_cost=options.measure_cost and options.clean_dir is not None,
         jobs=options.jobs,
         listen=options.listen,
+        test_windows=options.test_windows,
     )
     print(report.console_table(evaluated.summary))
+    for network, known in evaluated.summary["losses"].items():
+        value = known.get("test")
+        words = known["reason"] if value is None else f"{value:.4g} ({known['loss_function']})"
+        print(f"{network}: loss on the test split: {words}")
     for system, words in evaluated.summary["verdicts"].items():
         if words[0]:
             print(f"{system}: {'; '.join(filter(None, words))}")
