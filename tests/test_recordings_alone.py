@@ -122,11 +122,12 @@ def test_every_kind_of_recording_is_scored_or_named(recordings, speech, evaluate
     scores = {each["file"]: each["scores"]["noisy"] for each in summary["recordings"]}
     assert scores["dead_left.wav"]["clipping_percent"] > 1.0
     assert scores["telephone.wav"]["bandwidth_hz"] <= 4000.0
-    assert "hum_db" not in scores["short.wav"]
-    assert scores["silence.wav"] == {}
+    assert "hum_db" not in scores["telephone.wav"]  # which lasts 1 s
+    assert scores["short.wav"] == scores["silence.wav"] == {}
     assert "left out: silence.wav, noisy, condition: the recording is silent" in outcome.err
     verdicts = {each["file"]: each["verdicts"]["noisy"][0] for each in summary["recordings"]}
     assert verdicts["silence.wav"] == "the recording is silent"
+    assert verdicts["short.wav"] == "the recording is shorter than 0.25 s"
 
 
 def test_results_of_other_programs_need_no_clean_recordings(tmp_path, recordings, evaluate):

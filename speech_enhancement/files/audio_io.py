@@ -42,7 +42,7 @@ def find_audio_files(folder: Path, suffixes: Sequence[str] = AUDIO_SUFFIXES) -> 
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not files:
-        raise UserError(f"No audio ({' '.join(AUDIO_SUFFIXES)}) in {folder}")
+        raise UserError(f"No audio ({' '.join(suffixes)}) in {folder}")
     return files
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.signal
 
-from speech_enhancement.scoring.frames import check_alone
+from speech_enhancement.scoring.frames import check_alone, check_length
 from speech_enhancement.signal import dsp
 
 LOWEST_DBFS = -120.0
@@ -36,9 +36,10 @@ def condition(waveform: np.ndarray, rate: int) -> dict[str, float]:
         `bandwidth_hz`; `hum_db` if the recording is long enough.
 
     Raises:
-        Unscorable: the recording is silent.
+        Unscorable: the recording is silent, or shorter than 0.25 s.
     """
     check_alone(waveform)
+    check_length(waveform, rate)
     waveform = waveform.astype(np.float64)
     floor_dbfs, level_dbfs = noise_floor(waveform, rate), speech_level(waveform, rate)
     measures = {

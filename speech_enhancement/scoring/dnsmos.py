@@ -17,7 +17,7 @@ import numpy as np
 
 from speech_enhancement import places
 from speech_enhancement.errors import UserError
-from speech_enhancement.scoring.frames import check_alone
+from speech_enhancement.scoring.frames import check_alone, check_length
 from speech_enhancement.signal import dsp
 
 RATE = 16000
@@ -42,10 +42,11 @@ def dnsmos(estimate: np.ndarray, rate: int) -> dict[str, float]:
         rate: Hz.
 
     Raises:
-        Unscorable: the estimate is silent.
+        Unscorable: the estimate is silent, or shorter than 0.25 s.
         UserError: `speechmos` is not installed.
     """
     check_alone(estimate)
+    check_length(estimate, rate)
     sound = np.clip(dsp.resample(estimate, rate, RATE), -1.0, 1.0).astype(np.float32)
     windows = _windows(sound)
     raw = [_run(P835, window)[0] for window in windows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 FRAME_S = 0.03
+SHORTEST_S = 0.25  # that PESQ scores as well
 SILENCE = 1e-6  # an amplitude of -120 dBFS, under the last bit of any recording
 
 
@@ -25,6 +26,16 @@ def check_sound(clean: np.ndarray, estimate: np.ndarray) -> None:
         )
     for name, sound in (("clean recording", clean), ("estimate", estimate)):
         check_alone(sound, name)
+
+
+def check_length(sound: np.ndarray, rate: int) -> None:
+    """Make sure that there is enough to judge a recording by.
+
+    Raises:
+        Unscorable: there is not.
+    """
+    if len(sound) < SHORTEST_S * rate:
+        raise Unscorable(f"the recording is shorter than {SHORTEST_S:g} s")
 
 
 def check_alone(sound: np.ndarray, name: str = "recording") -> None:

@@ -289,7 +289,7 @@ def dnsmos(clean: np.ndarray | None, estimate: np.ndarray, rate: int) -> dict[st
         ITU-T P.835 asks listeners; `dnsmos_p808`, the one grade of ITU-T P.808.
 
     Raises:
-        Unscorable: the estimate is silent.
+        Unscorable: the estimate is silent, or shorter than 0.25 s.
         UserError: the networks are not installed.
 
     Reference:
@@ -313,7 +313,7 @@ def condition(clean: np.ndarray | None, estimate: np.ndarray, rate: int) -> dict
         `bandwidth_hz`; see the functions of `scoring.condition`.
 
     Raises:
-        Unscorable: the estimate is silent.
+        Unscorable: the estimate is silent, or shorter than 0.25 s.
     """
     return metrics_condition.condition(estimate, rate)
 

@@ -241,9 +241,10 @@ def cost_cell(figures: dict[str, Any], key: str) -> str:
 
 
 def breakdowns(summary: Summary) -> list[str]:
-    """Key metrics by input SNR and by noise class."""
+    """Key metrics by input SNR, and by noise class or by what the classes of recordings are."""
     sections = []
-    for key, title in (("by_snr", "By input SNR"), ("by_class", "By noise class")):
+    kind = "class" if "recordings" in summary else "noise class"
+    for key, title in (("by_snr", "By input SNR"), ("by_class", f"By {kind}")):
         groups = summary[key]
         for metric in key_metrics(summary["scores"]):
             if groups and metric in summary["scores"].get("noisy", {}):
