@@ -82,6 +82,8 @@ def test_the_page_has_a_player_and_a_picture_of_every_version(tmp_path, evaluate
     evaluate()
     folder = tmp_path / "report" / "listen"
     page = (folder / "index.html").read_text()
+    means = re.findall(r"<tr><td>(.*?)</td>", page.partition("<section>")[0])
+    assert means == ["system", "noisy", "gain_6.0"]
     sounds, images = (re.findall(rf'src="([^"]+\.{suffix})"', page) for suffix in ("wav", "png"))
     assert len(sounds) == len(images) == 4  # two recordings, before and after
     assert all((folder / name).stat().st_size > 1000 for name in (*sounds, *images))

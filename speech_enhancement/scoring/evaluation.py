@@ -164,7 +164,8 @@ def evaluate(
     write_report(folder, summary, rows, "listen/index.html" if listen else "")
     draw(folder, rows)
     keep_worst(folder, rows, found, systems, scorer, worst)
-    listening.write_page(folder / "listen", pairs.title, found, systems, scorer, rows, listen)
+    heard = found, systems, scorer, rows, summary, listen
+    listening.write_page(folder / "listen", pairs.title, *heard)
     return Evaluation(folder, summary, rows)
 
 

@@ -20,7 +20,7 @@ from speech_enhancement.files import atomic, audio_io
 from speech_enhancement.inference import pictures
 from speech_enhancement.scoring import figures
 from speech_enhancement.scoring.scorer import Row, Scorer
-from speech_enhancement.scoring.summary import COLUMNS, key_metrics
+from speech_enhancement.scoring.summary import COLUMNS, Summary, key_metrics
 from speech_enhancement.scoring.systems import System
 from speech_enhancement.scoring.verdict import verdict
 
@@ -30,6 +30,8 @@ body { max-width: 80rem; margin: auto; padding: 1rem; }
 .versions { display: flex; flex-wrap: wrap; gap: 1rem; }
 figure { margin: 0; width: 24rem; max-width: 100%; }
 img, audio { width: 100%; }
+td { padding: 0.2rem 1rem 0.2rem 0; }
+tr:first-child { font-weight: bold; }
 """
 SCRIPT = """
 document.addEventListener("play", ({target}) => {
@@ -73,6 +75,7 @@ def write_page(
     systems: Sequence[System],
     scorer: Scorer,
     rows: Sequence[Row],
+    summary: Summary,
     count: int,
 ) -> None:
     """Write the page in place of an earlier one, or remove that.
@@ -80,7 +83,7 @@ def write_page(
     Args:
         folder: of the page.
         title: what was scored.
-        pairs, systems, scorer, rows: what was scored, how, and what came of it.
+        pairs, systems, scorer, rows, summary: what was scored, how, and what came of it.
         count: recordings to show, spread evenly over those that could be scored.
 
     Raises:
@@ -97,7 +100,8 @@ def write_page(
         versions = versions_of(heard[place], systems, scorer, scores)
         sections.append(_section(folder, number, heard[place].name, versions))
     with atomic.replacing(folder / "index.html") as temporary:
-        temporary.write_text(_page(title, sections), encoding="utf-8", errors="backslashreplace")
+        page = _page(title, [_means(summary), *sections])
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def _remove_page(folder: Path) -> None:
@@ -147,6 +151,19 @@ def caption(scores: dict[str, float]) -> str:
     names = key_metrics({"": scores})
     values = [f"{COLUMNS[name].label} {scores[name]:.{COLUMNS[name].digits}f}" for name in names]
     return "; ".join(filter(None, [", ".join(values), verdict(scores)]))
+
+
+def _means(summary: Summary) -> str:
+    """The means of all systems, and what they say."""
+    scores = summary["scores"]
+    names = key_metrics(scores)
+    lines = [["system", *(COLUMNS[name].label for name in names), "verdict"]]
+    for system, means in scores.items():
+        values = [f"{means[n]['mean']:.{COLUMNS[n].digits}f}" if n in means else "-" for n in names]
+        lines.append([system, *values, "; ".join(filter(None, summary["verdicts"][system]))])
+    rows = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in lines)
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<p>Means of all recordings:</p>\n<table>\n{body}\n</table>"
 
 
 def _section(folder: Path, number: int, name: str, versions: Sequence[Version]) -> str:
