@@ -3,16 +3,15 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .PHONY: demo browser test audit benchmark benchmark-data benchmark-prediction benchmark-export model-cards \
-	example train-all
+	demonstration train-all
 
 demo: $(VENV)/.installed
 	$(RUN) main.py --plot
 
-# The picture and the sound near the top of README.md.
-example: $(VENV)/.installed
-	$(RUN) main.py demo_data/noisy/vacuum_cleaner.wav --dir_save_prediction out/example --plot --overwrite
-	mkdir -p docs
-	cp out/example/vacuum_cleaner.* docs
+# The animations of README.md, the pictures and sounds of docs/demonstration.md, and the notebook that
+# shows all recordings.
+demonstration: $(VENV)/.installed-test
+	$(RUN) -m demo_data.make_demonstration
 
 # A browser to test the web page with: of Playwright, else of Debian; without, its test is skipped.
 browser: $(VENV)/.installed-test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import subprocess
 import sys
@@ -15,13 +16,15 @@ from speech_enhancement.errors import UserError
 from speech_enhancement.training import backups
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 REPOSITORY = places.WORK.resolve()
 DRIVE = Path("/content/drive")
 KEPT = Path("MyDrive/speech_enhancement")
 LAST_LINES = 20
-PICTURE_DPI = 80
+PICTURE_DPI, PICTURE_COLOURS = 80, 128
+COMPRESSION = 0.7  # of MP3, from 0 (least) to 1 (most)
 
 
 def keep_folder(use_drive: bool) -> Path:
@@ -131,12 +134,35 @@ def going_on(weights_folder: Path, run_dir: Path, name: str) -> list[str]:
 
 
 def show(figure: Figure) -> None:
-    """Show a figure, which need not be one of pyplot."""
+    """Show a figure, which need not be one of pyplot, in few colours, since notebooks keep it."""
     from IPython.display import Image, display
+    from PIL import Image as Picture
 
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=PICTURE_DPI)
-    display(Image(data.getvalue()))
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=PICTURE_DPI)
+    Picture.open(drawn).convert("RGB").quantize(PICTURE_COLOURS).save(small, "png", optimize=True)
+    display(Image(small.getvalue()))
+
+
+def players(waveforms: dict[str, np.ndarray], sample_rate: int) -> None:
+    """Show a player for each version of a recording, as MP3, since notebooks keep what they show.
+
+    Args:
+        waveforms: by name, (samples,) each.
+        sample_rate: Hz, one of those that MP3 has.
+    """
+    from html import escape
+
+    import soundfile
+    from IPython.display import HTML, display
+
+    parts = []
+    for name, waveform in waveforms.items():
+        data = io.BytesIO()
+        soundfile.write(data, waveform, sample_rate, format="MP3", compression_level=COMPRESSION)
+        source = "data:audio/mpeg;base64," + base64.b64encode(data.getvalue()).decode()
+        parts.append(f'<div>{escape(name)}</div><audio controls src="{source}"></audio>')
+    display(HTML("\n".join(parts)))
 
 
 def listen(path: Path, title: str = "", seconds: float | None = None) -> None:

@@ -159,18 +159,33 @@ def _draw_spectrograms(axes: list[Axes], picture: RecordingPicture, seconds: flo
     highest = float(spectrograms.max())
     top_khz = _occupied(spectrograms, highest - RANGE_DB) * picture.sample_rate / 2000
     for name, axis, spectrogram in zip(ROWS, axes, spectrograms, strict=True):
-        image = axis.imshow(
-            spectrogram,
-            origin="lower",
-            aspect="auto",
-            extent=(0.0, seconds, 0.0, picture.sample_rate / 2000),
-            vmin=highest - RANGE_DB,
-            vmax=highest,
-            cmap="magma",
-        )
+        image = draw_spectrogram(axis, spectrogram, seconds, picture.sample_rate, highest)
         axis.set_ylim(0.0, top_khz)
         axis.set_ylabel(f"{name}\n(kHz)")
     return image
+
+
+def draw_spectrogram(
+    axis: Axes, spectrogram: np.ndarray, seconds: float, sample_rate: int, highest: float
+) -> AxesImage:
+    """Draw a spectrogram over seconds and kilohertz.
+
+    Args:
+        axis: where.
+        spectrogram: dB, (bins, columns).
+        seconds: its length.
+        sample_rate: Hz.
+        highest: brightest level, dB; `RANGE_DB` below it is the darkest.
+    """
+    return axis.imshow(
+        spectrogram,
+        origin="lower",
+        aspect="auto",
+        extent=(0.0, seconds, 0.0, sample_rate / 2000),
+        vmin=highest - RANGE_DB,
+        vmax=highest,
+        cmap="magma",
+    )
 
 
 def _occupied(spectrograms: np.ndarray, lowest_db: float) -> float:
@@ -229,15 +244,7 @@ def comparison_figure(waveforms: dict[str, np.ndarray], sample_rate: int) -> Fig
         waveforms.items(), spectrograms, axes, strict=True
     ):
         seconds = len(waveform) / sample_rate
-        image = left.imshow(
-            spectrogram,
-            origin="lower",
-            aspect="auto",
-            extent=(0.0, seconds, 0.0, sample_rate / 2000),
-            vmin=highest - RANGE_DB,
-            vmax=highest,
-            cmap="magma",
-        )
+        image = draw_spectrogram(left, spectrogram, seconds, sample_rate, highest)
         left.set_ylabel(f"{name}\n(kHz)")
         right.plot(np.arange(len(waveform)) / sample_rate, waveform, linewidth=0.3)
         right.set_ylim(-loudest, loudest)
