@@ -397,6 +397,7 @@ OPTIONS = {
     "--strength=much": "`--strength` must be a number from 0 to 1. Received: much",
     "--max_attenuation_db=-3": "`--max_attenuation_db` must be a number of at least 0",
     "--max_attenuation_db=inf": "`--max_attenuation_db` must be a number of at least 0",
+    "--window_overlap=0.6": "`--window_overlap` must be a number from 0 to 0.5. Received: 0.6",
     "--jobs=0": "`--jobs` must be a whole number of at least 1. Received: 0",
     "--threads=-1": "`--threads` must be a whole number of at least 1. Received: -1",
     "--normalise_lufs=3": "`--normalise_lufs` must be a number from -70 to 0. Received: 3",

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import audio_io
 from speech_enhancement.inference import enhancer as enhancer_module
+from speech_enhancement.inference.blocks import lead_of
 from speech_enhancement.inference.enhancer import Enhancer
 from speech_enhancement.signal import dsp
 from speech_enhancement.signal.levels import LevelMeter
@@ -413,3 +414,64 @@ class TestShippedNetworks:
         card.save(stem.with_name(stem.name + ".json"))
         with pytest.raises(UserError, match="use --runtime onnx"):
             Enhancer.load(stem, runtime="keras")
+
+
+class TestWindowOverlap:
+    @pytest.mark.parametrize("overlap", [0.0, 0.1, 0.5])
+    def test_nothing_is_lost_and_nothing_depends_on_the_size_of_a_block(
+        self, folder, gate, overlap
+    ):
+        sound = noise(30_011)
+        identity = Enhancer.load(
+            small_networks.save_gain(folder, 0.0), threads=1, window_overlap=overlap
+        )
+        assert ratio_db(sound, identity.enhance(sound, 8000)) > 100
+        gate = Enhancer(gate.network, gate.card, window_overlap=overlap)
+        whole = gate.stream(8000)
+        wanted = np.concatenate([whole.feed(sound), whole.flush()])
+        stream = gate.stream(8000)
+        parts = [stream.feed(sound[begin : begin + 777]) for begin in range(0, len(sound), 777)]
+        assert np.array_equal(np.concatenate([*parts, stream.flush()]), wanted)
+
+    def test_clicks_between_windows_are_there_without_overlap_only(self):
+        time = np.arange(160_000) / 16000
+        hum = sum(np.sin(2 * np.pi * 140 * k * time) / k for k in range(1, 8))
+        sound = (0.05 * hum).astype(np.float32) + noise(len(time), level=0.003)
+        steps_db = {}
+        for overlap in (0.0, None):
+            enhancer = Enhancer.load("conv1d", threads=1, window_overlap=overlap)
+            audio = enhancer.card.audio
+            changed = enhancer.enhance(sound, audio.sample_rate) - sound
+            begin = audio.frame_length - lead_of(audio)
+            seams = np.arange(begin, len(sound), audio.frame_length)
+            steps = np.square(np.diff(changed, prepend=changed[:1]))
+            steps_db[overlap] = 10.0 * np.log10(steps[seams].mean() / steps.mean())
+        assert steps_db[0.0] > 10.0
+        assert steps_db[None] < 3.0
+
+    @pytest.mark.parametrize("overlap", [-0.1, 0.51, np.nan])
+    def test_an_overlap_out_of_range_is_refused(self, overlap):
+        with pytest.raises(UsageError, match=r"`window_overlap` must be between 0 and 0\.5"):
+            Enhancer.load("conv1d", window_overlap=overlap)
+
+    @pytest.mark.parametrize("name", ["dpcrn", "dpcrn_offline"])
+    def test_it_is_refused_where_there_are_no_windows(self, name, demo_data, run_main, tmp_path):
+        outcome = run_main(
+            *(demo_data / "noisy" / "alarm.wav", "--name_model", name, "--window_overlap", "0"),
+            *("--dir_save_prediction", tmp_path),
+        )
+        assert outcome.code == 2
+        assert "networks that process windows, such as model_unet and conv1d" in outcome.err
+        assert not list(tmp_path.iterdir())
+
+    def test_another_overlap_is_another_result(self, demo_data, run_main, tmp_path):
+        command = (
+            *(demo_data / "noisy" / "insects.wav", "--name_model", "conv1d"),
+            *("--dir_save_prediction", tmp_path),
+        )
+        results = []
+        for option in ([], ["--window_overlap", "0"]):
+            outcome = run_main(*command, *option, "--overwrite")
+            assert outcome.code == 0, outcome.err
+            results.append((tmp_path / "insects.wav").read_bytes())
+        assert results[0] != results[1]

@@ -204,6 +204,20 @@ STRENGTH = Group(
     ),
 )
 
+WINDOW_OVERLAP = Group(
+    "denoising",
+    (
+        Option(
+            "window_overlap",
+            number(0, 0.5),
+            None,
+            "share of a window that overlaps the next one and is faded into it; with 0, windows "
+            "are put end to end, with clicks between them; only for networks that process windows; "
+            "by default 0.25",
+        ),
+    ),
+)
+
 # Data
 
 AUDIO_OPTIONS = {
@@ -1033,6 +1047,7 @@ MODES = {
             ),
             RUNTIME,
             STRENGTH,
+            WINDOW_OVERLAP,
             RECORDINGS,
             RAW,
             RESULTS,

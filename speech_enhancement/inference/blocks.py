@@ -20,7 +20,7 @@ from speech_enhancement.signal.features import Features, Network
 
 TOP_BAND = (0.5, 0.9)  # of the Nyquist frequency that a recording and a network share
 HOLD_S = 0.03
-OVERLAP_PARTS = 4
+OVERLAP, MOST_OVERLAP = 0.25, 0.5  # of a window
 BATCH_WINDOWS = 8
 FRAMES_PER_RUN = 256
 SILENCE_POWER = 1e-12
@@ -183,12 +183,14 @@ class WindowDenoiser(Denoiser):
 
     Windows lie on a fixed grid of `frame_length - overlap` samples. Where two overlap, one fades
     into the other; near a window's own edges, where its spectrogram lacks the neighbourhood, it
-    has no weight. The recording is mirrored at both ends; the last window lies at its very end.
+    has no weight. Without overlap, windows are put end to end, which can be heard as clicks. The
+    recording is mirrored at both ends; the last window lies at its very end.
 
     Args:
         network: batch of windows in, batch out.
         features, audio, channels, limits, top: see `Denoiser`.
         batch_windows: windows in one call of the network.
+        overlap: share of a window that overlaps the next one, 0..`MOST_OVERLAP`.
     """
 
     def __init__(
@@ -200,16 +202,16 @@ class WindowDenoiser(Denoiser):
         limits: GainLimits,
         top: slice | None,
         batch_windows: int = BATCH_WINDOWS,
+        overlap: float = OVERLAP,
     ) -> None:
-        hop = audio.hop_length_fft
-        lead = -(-(audio.n_fft // 2) // hop) * hop
+        hop, lead = audio.hop_length_fft, lead_of(audio)
         super().__init__(features, audio, channels, limits, top, lead)
         self._network = network
         self._batch = max(1, batch_windows // channels)
         self._length = audio.frame_length
-        overlap = self._length // OVERLAP_PARTS // hop * hop
-        self._step = self._length - overlap
-        self._fade = fade_in(overlap, min(lead, overlap // 4))
+        common = int(overlap * self._length) // hop * hop
+        self._step = self._length - common
+        self._fade = fade_in(common, min(lead, common // 4))
         self._window = 0  # where in `_sound` the next window of the grid begins
         self._tail = Denoised.nothing(channels)  # the end of the last window, before it fades
         self._mirrored = False
@@ -392,6 +394,11 @@ class FrameDenoiser(Denoiser):
         clean, share = total[:-1].reshape(2, channels, -1) / np.maximum(total[-1], dsp.TINY)
         fields = (field.astype(np.float32, copy=False) for field in (sound, clean, share))
         return Denoised(*fields)
+
+
+def lead_of(audio: AudioConfig) -> int:
+    """Samples of the first window that lie before the sound: whole hops, half an STFT at least."""
+    return -(-(audio.n_fft // 2) // audio.hop_length_fft) * audio.hop_length_fft
 
 
 def top_band(audio: AudioConfig, rate: int) -> slice:

@@ -52,12 +52,20 @@ class Enhancer:
         network: see `runtime.load_network`.
         card: the network's card.
         limits: how much of the denoising is done.
+        window_overlap: see `Enhancer.load`.
     """
 
-    def __init__(self, network: Any, card: ModelCard, limits: GainLimits | None = None) -> None:
+    def __init__(
+        self,
+        network: Any,
+        card: ModelCard,
+        limits: GainLimits | None = None,
+        window_overlap: float | None = None,
+    ) -> None:
         self.network = network
         self.card = card
         self.limits = limits or GainLimits()
+        self.window_overlap = blocks.OVERLAP if window_overlap is None else window_overlap
 
     @classmethod
     def load(
@@ -67,6 +75,7 @@ class Enhancer:
         threads: int | None = None,
         strength: float = 1.0,
         max_attenuation_db: float | None = None,
+        window_overlap: float | None = None,
     ) -> Enhancer:
         """Load a saved network.
 
@@ -78,17 +87,21 @@ class Enhancer:
             threads: processor threads to use; all by default.
             strength: 0..1, factor of the attenuation in dB.
             max_attenuation_db: no time or frequency falls by more, dB; no limit by default.
+            window_overlap: 0..0.5, share of a window that overlaps the next one and is faded into
+                it; 0.25 by default. Only for networks that process windows.
 
         Raises:
-            UsageError: an argument is out of its range.
+            UsageError: an argument is out of its range, or has no effect on this network.
             UserError: there is no such network, or its files do not belong together.
         """
         limits = checked_limits(strength, max_attenuation_db)
         stem = network_files.stem_named(network)
         runtimes.network_path(stem, runtime)
         card = ModelCard.beside(stem)
+        check_overlap(window_overlap, card, stem.name)
         threads = threads or runtimes.available_threads()
-        return cls(runtimes.load_network(stem, card, runtime, threads), card, limits)
+        loaded = runtimes.load_network(stem, card, runtime, threads)
+        return cls(loaded, card, limits, window_overlap)
 
     def enhance(
         self, samples: np.ndarray, rate: float, channel_axis: int | None = None
@@ -286,7 +299,7 @@ def _denoiser(enhancer: Enhancer, rate: int, channels: int, live: bool) -> block
         size = 1 if live else blocks.FRAMES_PER_RUN
         return blocks.FrameDenoiser(*common, frames_per_run=size)
     size = 1 if live else blocks.BATCH_WINDOWS
-    return blocks.WindowDenoiser(*common, batch_windows=size)
+    return blocks.WindowDenoiser(*common, batch_windows=size, overlap=enhancer.window_overlap)
 
 
 def checked_limits(strength: float, max_attenuation_db: float | None) -> GainLimits:
@@ -302,6 +315,31 @@ def checked_limits(strength: float, max_attenuation_db: float | None) -> GainLim
             f"`max_attenuation_db` must be zero or more decibels. Received: {max_attenuation_db}"
         )
     return GainLimits(strength, max_attenuation_db)
+
+
+def check_overlap(window_overlap: float | None, card: ModelCard, name: str) -> None:
+    """Refuse an overlap of windows that is none, or that the network has no windows for.
+
+    Args:
+        window_overlap: what was asked for, if anything.
+        card: of the network.
+        name: of the network.
+
+    Raises:
+        UsageError: it is refused.
+    """
+    if window_overlap is None:
+        return
+    if not 0.0 <= window_overlap <= blocks.MOST_OVERLAP:
+        raise UsageError(
+            f"`window_overlap` must be between 0 and {blocks.MOST_OVERLAP}. "
+            f"Received: {window_overlap}"
+        )
+    if card.streaming or card.any_length:
+        raise UsageError(
+            "`window_overlap` has an effect on networks that process windows, such as "
+            f"model_unet and conv1d. Received: {window_overlap} with {name}, which processes frames"
+        )
 
 
 def check_rate(rate: float) -> int:

@@ -47,7 +47,8 @@ class BatchSettings:
     """What all recordings of a batch share; sent to every process.
 
     Args:
-        network, runtime, threads, strength, max_attenuation_db: see `Enhancer.load`.
+        network, runtime, threads, strength, max_attenuation_db, window_overlap: see
+            `Enhancer.load`.
         file_options: what else to do.
         overwrite: denoise again what is done, and replace files that this program did not write.
     """
@@ -57,6 +58,7 @@ class BatchSettings:
     threads: int | None = None
     strength: float = 1.0
     max_attenuation_db: float | None = None
+    window_overlap: float | None = None
     file_options: FileOptions = dataclasses.field(default_factory=FileOptions)
     overwrite: bool = False
 
@@ -67,7 +69,12 @@ class BatchSettings:
             UserError: there is no such network, or its files do not belong together.
         """
         return Enhancer.load(
-            self.network, self.runtime, self.threads, self.strength, self.max_attenuation_db
+            self.network,
+            self.runtime,
+            self.threads,
+            self.strength,
+            self.max_attenuation_db,
+            self.window_overlap,
         )
 
     def fingerprint(self, card: ModelCard) -> Record:
@@ -79,6 +86,7 @@ class BatchSettings:
             "network_sha256": card.sha256[path.suffix],
             "strength": self.strength,
             "max_attenuation_db": self.max_attenuation_db,
+            "window_overlap": self.window_overlap,
             **dataclasses.asdict(self.file_options),
         }
 
@@ -91,6 +99,7 @@ def _that_matters(facts: Record) -> Record:
     defaults = {
         "strength": BatchSettings.strength,
         "max_attenuation_db": BatchSettings.max_attenuation_db,
+        "window_overlap": BatchSettings.window_overlap,
         **dataclasses.asdict(FileOptions()),
     }
     return {

@@ -60,6 +60,7 @@ def settings_of(options: argparse.Namespace) -> BatchSettings:
         options.threads,
         options.strength,
         options.max_attenuation_db,
+        options.window_overlap,
         file_options,
         options.overwrite,
     )
