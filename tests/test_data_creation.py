@@ -199,6 +199,22 @@ def test_another_seed_draws_other_windows(corpus, made, tmp_path):
     assert not np.intersect1d(DataSet(tmp_path).windows["snr_db"], made.windows["snr_db"]).size
 
 
+def test_another_part_has_other_windows_of_the_same_splits(corpus, made, tmp_path):
+    assert main.main(command(corpus, tmp_path, "--part=1")) == 0
+    part = DataSet(tmp_path)
+    assert not np.intersect1d(part.windows["snr_db"], made.windows["snr_db"]).size
+    for kind, column in (("voice", "group"), ("noise", "path")):
+        sides = [
+            {
+                data.sources[kind][number][column]
+                for data in (made, part)
+                for number in data.of(split)[kind]
+            }
+            for split in ("train", "validation")
+        ]
+        assert not sides[0] & sides[1]
+
+
 def test_more_windows_of_a_seed_begin_with_the_same(corpus, made, tmp_path):
     assert main.main(command(corpus, tmp_path, nb_samples=50)) == 0
     np.testing.assert_array_equal(DataSet(tmp_path).of("train")[:36], made.of("train"))

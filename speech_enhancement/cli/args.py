@@ -399,6 +399,13 @@ WINDOW_CREATION = Group(
             "of --path_save_sound",
         ),
         Option("save_phase", SWITCH, False, "also store the phases"),
+        Option(
+            "part",
+            whole(0),
+            0,
+            "number of the part of a data set that is made in parts: parts of the same seed have "
+            "different windows of the same recordings in each split",
+        ),
     ),
 )
 WITHOUT_FACTORS = (MIXED, not_given("noise_level"))

@@ -64,6 +64,7 @@ class WindowSettings(PathFields):
         save_phase: whether to store the phases.
         overwrite: delete another data set that lies there.
         save_clips: whether to write clips of all splits as WAV files, too.
+        part: data sets of one seed and other parts have other windows of the same splits.
     """
 
     spectrogram_folder: Path
@@ -75,6 +76,7 @@ class WindowSettings(PathFields):
     save_phase: bool = False
     overwrite: bool = False
     save_clips: bool = False
+    part: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +140,7 @@ def create_data(
     check_folders(folders)
     folders = {name: list(map(Path, several)) for name, several in folders.items()}
     recipe = recipe or (MixingConfig() if augment else MixingConfig.plain())
-    drawn = _open(preparation, folders, audio, recipe, augment)
+    drawn = _open(preparation, folders, audio, recipe, augment, settings.part)
     grid = Grid(audio.frame_length, settings.hop_length, settings.hop_length_noise)
     counts = counts_of(settings.nb_samples, preparation)
     data_set = DataSet(
@@ -205,9 +207,11 @@ def _open(
     audio: AudioConfig,
     recipe: MixingConfig,
     augment: bool,
+    part: int,
 ) -> Drawn:
     """Voices and noises, or recorded pairs."""
-    keys = {name: (preparation.seed, side) for side, name in enumerate(corpora.SPLITS)}
+    first = part * len(corpora.SPLITS)
+    keys = {name: (preparation.seed, side) for side, name in enumerate(corpora.SPLITS, first)}
     if "clean_dir" in folders:
         pairs = corpora.open_pairs(folders["clean_dir"], folders["noisy_dir"], preparation)
         return _of_pairs(pairs, keys, audio, recipe if augment else None)
@@ -290,6 +294,8 @@ def _configuration(
         configuration["split_noises_by"] = preparation.split_noises_by
     if settings.save_clips:
         configuration["save_clips"] = True
+    if settings.part:
+        configuration["part"] = settings.part
     if augment:
         configuration["recipe"] = recipe.to_dict()
     return configuration

@@ -85,4 +85,5 @@ def settings_of(options: argparse.Namespace) -> WindowSettings:
         options.save_phase,
         options.overwrite,
         options.save_clips,
+        options.part,
     )
