@@ -554,6 +554,7 @@ FITTING = Group(
             whole(0),
             0,
             "number of epochs after which validation mixtures are scored; never if 0",
+            only=(not_given("coordinator"),),
         ),
         Option(
             "evaluate_mixtures",
@@ -581,6 +582,28 @@ FITTING = Group(
             whole(1),
             None,
             "number of steps between two backups; by default one is made after each epoch",
+        ),
+    ),
+)
+MACHINES = Group(
+    "several machines",
+    (
+        Option(
+            "coordinator",
+            TEXT,
+            None,
+            "train together with other machines, each of which runs the same command: address and "
+            "port of the first one, or auto where a scheduler such as SLURM starts the commands",
+            metavar="ADDRESS:PORT|auto",
+            only=(where("data", "device"),),
+        ),
+        Option("machines", whole(2), None, "number of machines", only=(given("coordinator"),)),
+        Option(
+            "machine_index",
+            whole(0),
+            None,
+            "number of this machine; 0 for the first one",
+            only=(given("coordinator"),),
         ),
     ),
 )
@@ -1095,6 +1118,7 @@ MODES = {
             *TRAINING_DATA,
             MIXTURES,
             MIXING,
+            MACHINES,
             _overwrite("the network of --name_model and the files of its training"),
         ),
     ),

@@ -10,6 +10,7 @@ from speech_enhancement.models import base
 from speech_enhancement.training import hyperparameters
 from speech_enhancement.training.data import DeviceData, MixedData, StoredData, TrainingData
 from speech_enhancement.training.design import Design
+from speech_enhancement.training.machines import Machines
 
 MIXED = (
     *("voice_dir", "noise_dir", "voice_dir_validation", "noise_dir_validation"),
@@ -48,3 +49,14 @@ def design_of(options: argparse.Namespace) -> Design:
         hyperparameters_file=options.hyperparameters,
         **{name: getattr(options, name) for name in base.OPTIONS},
     )
+
+
+def machines_of(options: argparse.Namespace) -> Machines | None:
+    """The machines that train together; none if there is only this one.
+
+    Raises:
+        UsageError: what is given of them does not go together.
+    """
+    if options.coordinator is None:
+        return None
+    return Machines(options.coordinator, options.machines, options.machine_index)

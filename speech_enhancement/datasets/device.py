@@ -100,12 +100,21 @@ class DeviceMixtures(NewMixtures):
 
         if self._pools is None:
             place = _everywhere()
-            self._pools = jax.tree.map(lambda leaf: jax.device_put(leaf, place), self.mixer.pools)
-            print(
-                f"Voices, noises and rooms take {self.mixer.n_bytes / MEGA:.0f} MB of memory on "
-                "each device",
-                flush=True,
-            )
+            if place is None:
+                self._pools = jax.tree.map(jax.device_put, self.mixer.pools)
+            else:
+                self._pools = jax.tree.map(
+                    lambda leaf: jax.make_array_from_callback(
+                        leaf.shape, place, lambda part: leaf[part]
+                    ),
+                    self.mixer.pools,
+                )
+            if jax.process_index() == 0:
+                print(
+                    f"Voices, noises and rooms take {self.mixer.n_bytes / MEGA:.0f} MB of memory "
+                    "on each device",
+                    flush=True,
+                )
         return self._pools
 
 

@@ -49,12 +49,12 @@ class Processes(ProcessPoolExecutor):
 
     def submit(self, *work: Any, **arguments: Any) -> concurrent.futures.Future[Any]:
         """See `concurrent.futures.Executor.submit`, which starts the processes."""
-        with _without_interrupts():
+        with without_interrupts():
             return super().submit(*work, **arguments)
 
 
 @contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
+def without_interrupts() -> Iterator[None]:
     """Keep Ctrl-C from this thread, and for good from processes that are started meanwhile."""
     if not hasattr(signal, "pthread_sigmask"):  # there, `_start` alone keeps it from them
         yield
@@ -164,12 +164,12 @@ def as_completed(futures: list[concurrent.futures.Future[Any]]) -> Iterator[Any]
 
 def _start(initializer: Callable[..., None] | None, *arguments: Any) -> None:
     """Watch the parent before the first piece of work."""
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=die_with_parent, daemon=True).start()
     if initializer is not None:
         initializer(*arguments)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """End this process when the one that started it ends, even if that was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:

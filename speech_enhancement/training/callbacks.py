@@ -13,13 +13,14 @@ from typing import Any
 import keras
 
 from speech_enhancement.files.atomic import replacing
-from speech_enhancement.training import backups
+from speech_enhancement.training import backups, machines
 
 LOG = "log.csv"
 BEST = "best.keras"
 TENSORBOARD = "tensorboard"
 DRAWS_OF_EPOCH = 2**16
 STEPS_OF_ESTIMATE = 10
+AGREED_EVERY = 8  # steps
 # A step without gradients takes about a third.
 COST_OF_VALIDATION = 1 / 3
 
@@ -80,21 +81,16 @@ class StepsOfEpoch(keras.callbacks.Callback):
         self.model.optimizer.iterations.assign(epoch * self.params["steps"])
 
 
-class Backup(keras.callbacks.Callback):
-    """Keep the state of a training, and begin with the last one that is kept.
-
-    Must be the last of the callbacks, since what others wrote belongs to the state.
+class Restore(keras.callbacks.Callback):
+    """Begin with the last state of a training that is kept, if there is one.
 
     Args:
         run_folder: of the training.
-        every: steps from one backup to the next; none for one at the end of each epoch.
     """
 
-    def __init__(self, run_folder: Path, every: int | None) -> None:
+    def __init__(self, run_folder: Path) -> None:
         super().__init__()
         self.run_folder = run_folder
-        self.every = every
-        self.steps = self.epoch = 0
         self.seconds = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -105,6 +101,22 @@ class Backup(keras.callbacks.Callback):
             self.model.load_weights(found.weights)
             self.seconds = found.seconds
         self.begin = time.monotonic()
+
+
+class Backup(Restore):
+    """Keep the state of a training, and begin with the last one that is kept.
+
+    Must be the last of the callbacks, since what others wrote belongs to the state.
+
+    Args:
+        run_folder: of the training.
+        every: steps from one backup to the next; none for one at the end of each epoch.
+    """
+
+    def __init__(self, run_folder: Path, every: int | None) -> None:
+        super().__init__(run_folder)
+        self.every = every
+        self.steps = self.epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remember the number of the epoch."""
@@ -124,7 +136,8 @@ class Backup(keras.callbacks.Callback):
     def _save(self, epoch: int) -> None:
         """Keep a state that goes on with `epoch`."""
         seconds = self.seconds + time.monotonic() - self.begin
-        backups.save(self.run_folder, self.model.save_weights, epoch, seconds)
+        with machines.alone():
+            backups.save(self.run_folder, self.model.save_weights, epoch, seconds)
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -145,7 +158,7 @@ class KeepBest(keras.callbacks.Callback):
         loss = (logs or {}).get("val_loss", math.nan)
         if loss < self.best:
             self.best = loss
-            with replacing(self.path) as temporary:
+            with machines.alone(), replacing(self.path) as temporary:
                 self.model.save(temporary)
 
 
@@ -183,6 +196,23 @@ class TimeLimit(keras.callbacks.Callback):
     def _past(self) -> float:
         """Share of the time that is over."""
         return (self.used + time.monotonic() - self.begin) / self.seconds
+
+
+class AgreedTimeLimit(TimeLimit):
+    """A limit of the time by the clock of the first machine, at which all look every few steps."""
+
+    steps = 0
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """See `TimeLimit`."""
+        if self.steps % AGREED_EVERY == 0:
+            self.agreed = machines.from_first(f"time {self.steps}", super()._past)
+            super().on_train_batch_begin(batch, logs)
+        self.steps += 1
+
+    def _past(self) -> float:
+        """See `TimeLimit`."""
+        return self.agreed
 
 
 class TimeOfEpoch(keras.callbacks.Callback):
@@ -267,6 +297,19 @@ def training_callbacks(
         LossCurve(log, run_folder / "loss.png"),
         keras.callbacks.TerminateOnNaN(),
         Backup(run_folder, save_every),
+    ]
+
+
+def following_callbacks(
+    run_folder: Path, others: Sequence[keras.callbacks.Callback] = ()
+) -> list[keras.callbacks.Callback]:
+    """The callbacks of a training whose files another machine writes; see `training_callbacks`."""
+    return [
+        SeedOfEpoch(),
+        StepsOfEpoch(),
+        *others,
+        keras.callbacks.TerminateOnNaN(),
+        Restore(run_folder),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from speech_enhancement.errors import UsageError
+from speech_enhancement.training import machines
 
 
 def gpu_names() -> list[str]:
@@ -90,6 +91,8 @@ def in_equal_parts(batches: Any) -> Any:
 class EqualParts(keras.utils.PyDataset):
     """Batches whose number of windows is a multiple of the devices; all else is as it was.
 
+    Of several machines, each has the part of its own devices.
+
     Args:
         batches: a data set that tells `n_windows` and `batch_size`.
         count: devices.
@@ -105,8 +108,13 @@ class EqualParts(keras.utils.PyDataset):
         return len(self.batches) - (last < self.count)
 
     def __getitem__(self, index: int) -> Any:
-        batch = self.batches[index]
-        return tuple(part[: len(part) // self.count * self.count] for part in batch)
+        own = machines.own_devices(self.count)
+
+        def part_of(windows: Any) -> Any:
+            each = len(windows) // self.count
+            return windows[own.start * each : own.stop * each]
+
+        return tuple(map(part_of, self.batches[index]))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["batches"], name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import logging
@@ -15,6 +16,7 @@ from typing import Any
 import keras
 import keras_tuner
 
+from speech_enhancement.datasets import device
 from speech_enhancement.errors import UserError
 from speech_enhancement.inference import keras_archive, network_files
 from speech_enhancement.inference.card import ModelCard
@@ -24,6 +26,7 @@ from speech_enhancement.training import (
     callbacks,
     continuing,
     devices,
+    machines,
     observation,
     run_description,
     run_folder,
@@ -33,6 +36,7 @@ from speech_enhancement.training import (
 )
 from speech_enhancement.training.data import TrainingData
 from speech_enhancement.training.design import Design
+from speech_enhancement.training.machines import Machines
 from speech_enhancement.training.run_folder import Origin
 from speech_enhancement.training.run_names import Run
 
@@ -84,11 +88,13 @@ class Trained:
         stem: path of the network's files, without a suffix.
         card: its card.
         folder: of the logs.
+        saved_here: whether this machine wrote all of that; of several, only the first one does.
     """
 
     stem: Path
     card: ModelCard
     folder: Path
+    saved_here: bool = True
 
     @property
     def has_twin(self) -> bool:
@@ -101,6 +107,7 @@ def train(
     design: Design | None = None,
     learning: Learning | None = None,
     run: Run | None = None,
+    others: Machines | None = None,
 ) -> Trained:
     """Train a network, and save the one of the epoch with the lowest validation loss.
 
@@ -111,15 +118,28 @@ def train(
         design: what it is; the published U-Net by default.
         learning: how it is trained.
         run: its name, and where its files lie; by default a new name, in the default folders.
+        others: the machines that train it together, each of which makes this call; `DeviceData`
+            only.
 
     Raises:
-        UserError: data are missing, another process trains under the name, the loss became NaN, or
-            a folder cannot be written.
+        UserError: data are missing, another process trains under the name, the loss became NaN, a
+            folder cannot be written, or another machine is gone.
         UsageError: arguments do not go together, or the name is that of what is there.
     """
     design, learning, run = design or Design(), learning or Learning(), run or Run()
-    with run_names.claimed(run, design.model) as claimed:
-        return _train(data, design, learning, claimed)
+    if others is not None:
+        device.require_jax()
+        return others.run(_train_together, data, design, learning, run)
+    return _train_together(data, design, learning, run)
+
+
+def _train_together(data: TrainingData, design: Design, learning: Learning, run: Run) -> Trained:
+    """Train under a name that only the first machine claims, if there are several."""
+    with contextlib.ExitStack() as stack:
+        if machines.is_first():
+            run = stack.enter_context(run_names.claimed(run, design.model))
+        name = machines.from_first("name", lambda: run.name)
+        return _train(data, design, learning, run.named(str(name)))
 
 
 def _train(data: TrainingData, design: Design, learning: Learning, run: Run) -> Trained:
@@ -132,12 +152,20 @@ def _train(data: TrainingData, design: Design, learning: Learning, run: Run) -> 
     opened = data.open(hyper_model.features, hyper_model.audio, learning.batch_size, learning.seed)
     batches = devices.in_equal_parts(opened[0]), devices.in_equal_parts(opened[1])
     model = build(hyper_model, hp, learning, run, len(batches[0]))
-    # An earlier run of the name makes way only when nothing stands in the way of this one.
-    if origin.continued and not run.resume:
-        run_folder.set_aside(run.folder)
     same = identity(data, design, learning, hyper_model, hp)
-    first_epoch = run_folder.prepare(run.folder, same, run.resume, origin)
+
+    def prepare() -> int:
+        # An earlier run of the name makes way only when nothing stands in the way of this one.
+        if origin.continued and not run.resume:
+            run_folder.set_aside(run.folder)
+        return run_folder.prepare(run.folder, same, run.resume, origin)
+
+    first_epoch = machines.from_first("epoch", prepare)
     batches[0].start_epoch(first_epoch)
+    if not machines.is_first():
+        fit(model, *batches, learning, run, first_epoch)
+        card = ModelCard(hyper_model.name, hyper_model.audio, hyper_model.features)
+        return Trained(run.stem, card, run.folder, saved_here=False)
     print(description(model, *batches, design, learning, first_epoch), flush=True)
     about = run_description.load(run.folder / run_folder.DESCRIPTION, "training")
     with tracking.tracked(learning.track, run.folder, about) as trackers:
@@ -145,13 +173,14 @@ def _train(data: TrainingData, design: Design, learning: Learning, run: Run) -> 
 
     # A variable of several devices is no number by itself.
     steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations))
-    card = saving.save_network(
-        run.stem,
-        keras_archive.load(run.folder / callbacks.BEST, compile=learning.save_optimizer),
-        hyper_model,
-        hyperparameters=hp.values,
-        training=summary(*batches, learning, run, origin, steps),
-    )
+    with machines.alone():
+        card = saving.save_network(
+            run.stem,
+            keras_archive.load(run.folder / callbacks.BEST, compile=learning.save_optimizer),
+            hyper_model,
+            hyperparameters=hp.values,
+            training=summary(*batches, learning, run, origin, steps),
+        )
     # Until here, the training can be resumed.
     backups.remove(run.folder)
     return Trained(run.stem, card, run.folder)
@@ -257,6 +286,8 @@ def fit(
 ) -> None:
     """Train to the last epoch, or until a loss is no number.
 
+    Of several machines, only the first one writes and prints.
+
     Raises:
         UserError: the loss diverged before a first network could be kept.
     """
@@ -267,7 +298,6 @@ def fit(
     begin, waited = time.perf_counter(), getattr(train, "waited_s", 0.0)
     if hasattr(train, "attach"):
         train.attach(model, validation)
-    examples = observation.examples_callback(validation, learning.examples_every, run.folder)
     model.fit(
         train,
         validation_data=validation,
@@ -275,18 +305,13 @@ def fit(
         initial_epoch=first_epoch,
         # Data sets shuffle themselves, each epoch by its own seed.
         shuffle=False,
-        verbose="auto" if sys.stdout.isatty() else 2,
-        callbacks=callbacks.training_callbacks(
-            run.folder,
-            run.resume,
-            observation.scoring_callback(
-                validation, learning.evaluate_every, learning.evaluate_mixtures
-            ),
-            learning.backup_every,
-            len(train) + callbacks.COST_OF_VALIDATION * len(validation),
-            [*([limit] if limit else []), *examples, *trackers],
+        verbose=("auto" if sys.stdout.isatty() else 2) if machines.is_first() else 0,
+        callbacks=callbacks_of(
+            train, validation, learning, run, [*([limit] if limit else []), *trackers]
         ),
     )
+    if not machines.is_first():
+        return
     if hasattr(train, "waited_s"):
         train.close()
         share = (train.waited_s - waited) / (time.perf_counter() - begin)
@@ -296,13 +321,37 @@ def fit(
         raise UserError("The loss became NaN in the first epoch; try a lower --learning_rate")
 
 
+def callbacks_of(
+    train: Any,
+    validation: Any,
+    learning: Learning,
+    run: Run,
+    others: Sequence[keras.callbacks.Callback],
+) -> list[keras.callbacks.Callback]:
+    """All callbacks of a training on this machine, with others among them."""
+    if not machines.is_first():
+        return callbacks.following_callbacks(run.folder, others)
+    examples = observation.examples_callback(validation, learning.examples_every, run.folder)
+    return callbacks.training_callbacks(
+        run.folder,
+        run.resume,
+        observation.scoring_callback(
+            validation, learning.evaluate_every, learning.evaluate_mixtures
+        ),
+        learning.backup_every,
+        len(train) + callbacks.COST_OF_VALIDATION * len(validation),
+        [*examples, *others],
+    )
+
+
 def time_limit(model: keras.Model, learning: Learning, folder: Path) -> callbacks.TimeLimit | None:
     """The limit of the time, if there is one, less what an interrupted training has had."""
     if learning.max_seconds is None:
         return None
     backup = backups.newest(folder)
     rate = float(model.optimizer.learning_rate) if learning.schedule == "cosine" else None
-    return callbacks.TimeLimit(learning.max_seconds, backup.seconds if backup else 0.0, rate)
+    kind = callbacks.AgreedTimeLimit if machines.are_several() else callbacks.TimeLimit
+    return kind(learning.max_seconds, backup.seconds if backup else 0.0, rate)
 
 
 def summary(

@@ -28,7 +28,10 @@ def run(options: argparse.Namespace) -> int:
             resume=options.resume,
             overwrite=options.overwrite,
         ),
+        learning_options.machines_of(options),
     )
+    if not trained.saved_here:
+        return 0
     stem = trained.stem
     if trained.has_twin:
         print(f"Saved {stem}.keras, {stem.name}.onnx and {stem.name}.json")
