@@ -3,7 +3,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .PHONY: demo browser test audit benchmark benchmark-data benchmark-prediction benchmark-export model-cards \
-	demonstration train-all
+	demonstration train-all badge
 
 demo: $(VENV)/.installed
 	$(RUN) main.py --plot
@@ -12,6 +12,10 @@ demo: $(VENV)/.installed
 # shows all recordings.
 demonstration: $(VENV)/.installed-test
 	$(RUN) -m demo_data.make_demonstration
+
+# The address in pyproject.toml, written into the notebook of training and its page.
+badge: $(VENV)/.installed
+	$(RUN) -m colab.write_address
 
 # A browser to test the web page with: of Playwright, else of Debian; without, its test is skipped.
 browser: $(VENV)/.installed-test

@@ -9,6 +9,10 @@ class UserError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython, and so every notebook, shows instead of a traceback."""
+        return [str(self)]
+
 
 class UsageError(UserError):
     """An option has a value that is not allowed."""

@@ -3,8 +3,11 @@
 import base64
 import contextlib
 import io
+import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -15,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from colab import write_address
 from speech_enhancement.cli import notebooks
 from speech_enhancement.errors import UserError
 from speech_enhancement.inference import pictures as data_display
@@ -67,14 +71,19 @@ def printed(notebook):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The notebook of training, executed on the demonstration recordings, and its folder."""
+    """The notebook of training, executed on the demonstration recordings, and its folder.
+
+    It trains with two parts, one after the other, as a later session goes on with another part.
+    """
     folder = tmp_path_factory.mktemp("notebook")
     parameters = {
         "CORPORA": "",
         "VOICE_DIR": str(REPOSITORY / "demo_data/voices"),
         "NOISE_DIR": str(REPOSITORY / "demo_data/noises"),
         "WINDOWS": 24,
-        "EPOCHS": 2,
+        "PARTS": 2,
+        "EPOCHS": 1,
+        "BATCH_SIZE": 10,
         "TRAINING_OPTIONS": ["--hyperparameter", "base_filters=8", "depth=2"],
         "KEEP": str(folder / "keep"),
         "DATA_DIR": str(folder / "data"),
@@ -86,12 +95,34 @@ def test_the_training_notebook_trains_listens_and_scores(trained):
     notebook, folder = trained
     kept = {path.name for path in (folder / "keep" / "weights").glob("[!.]*")}
     assert kept == {"my_unet.keras", "my_unet.onnx", "my_unet.json"}
-    assert len(outputs(notebook, "image/png")) == 1
-    assert len(outputs(notebook, "text/html")) == 3 + 2 * 6
+    assert len(outputs(notebook, "image/png")) == 2
+    assert len(outputs(notebook, "text/html")) == 2 * 3 + 2 * 6
     (report,) = outputs(notebook, "text/markdown")
     for system in ("Noisy", "my_unet", "wiener"):
         assert system in report
     assert "my_unet.onnx" in printed(notebook)
+
+
+def test_the_second_part_trains_the_network_of_the_first_one_further(trained):
+    keep = trained[1] / "keep"
+    first, second = (
+        json.loads((keep / "runs" / name / "training.json").read_text())
+        for name in ("my_unet.1", "my_unet")
+    )
+    assert not first["continued"] and second["continued"]
+    card = json.loads((keep / "weights" / "my_unet.json").read_text())
+    assert card["training"]["hours_heard"] > second["hours_before"] > 0
+    manifests = [path.read_text() for path in trained[1].rglob("manifest.json")]
+    assert len(manifests) == 1  # only one part is on the disk
+    assert list(notebooks.parts(keep / "runs", "my_unet", 3)) == [2]
+
+
+def test_parts_go_on_where_a_session_ended(tmp_path):
+    parts = notebooks.parts(tmp_path, "net", 3)
+    assert [next(parts), next(parts)] == [0, 1]
+    parts.close()  # within the second part, which is then not done
+    assert list(notebooks.parts(tmp_path, "net", 3)) == [1, 2]
+    assert list(notebooks.parts(tmp_path, "net", 3)) == [3, 4, 5]
 
 
 def test_a_later_session_goes_on_with_what_was_kept(trained, tmp_path):
@@ -151,9 +182,104 @@ def test_no_code_of_the_project_is_copied_to_a_notebook():
 
 
 def test_a_command_that_fails_ends_the_cell_with_its_sentence(capsys):
-    with pytest.raises(UserError, match=r"error: `--mode` must be one of"):
+    from IPython.core.interactiveshell import InteractiveShell
+
+    with pytest.raises(UserError, match=r"error: `--mode` must be one of") as failed:
         notebooks.run("--mode", "nothing")
     assert "must be one of" in capsys.readouterr().out
+    InteractiveShell().showtraceback((failed.type, failed.value, failed.tb))
+    assert capsys.readouterr().out.splitlines() == [str(failed.value)]
+
+
+FIRST_CELL = """
+import json, os, subprocess, sys
+commands = []
+subprocess.run = lambda command, **options: commands.append([*map(str, command)])
+REPOSITORY_URL, BACKEND = sys.argv[1], "tensorflow"
+{source}
+print(json.dumps([str(repository), os.environ["KERAS_BACKEND"], commands]))
+"""
+
+
+def first_cell(folder, url=""):
+    """What the cell that finds the project does in a folder; programs are noted and not run."""
+    notebook = nbformat.read(TRAIN, as_version=4)
+    source = next(cell.source for cell in notebook.cells if "repository =" in cell.source)
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_CELL.format(source=source), url],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+
+def project_in(folder):
+    """What of a copy of the project the cell looks for."""
+    (folder / "speech_enhancement").mkdir(parents=True)
+    (folder / "speech_enhancement" / "registry.py").touch()
+    return folder
+
+
+def test_the_notebook_uses_the_clone_that_it_is_in():
+    repository, backend, commands = first_cell(REPOSITORY / "colab")
+    assert Path(repository) == REPOSITORY
+    assert backend == "tensorflow"
+    assert not commands
+
+
+def test_the_notebook_uses_a_folder_that_was_uploaded(tmp_path):
+    project = project_in(tmp_path / "speech-enhancement-main")
+    repository, _, commands = first_cell(tmp_path)
+    assert Path(repository) == project
+    assert ["install" in command for command in commands] == [True]
+
+
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_the_notebook_uses_a_release_archive(tmp_path, kind):
+    project_in(tmp_path / "made" / "project-1.2")
+    content = tmp_path / "content"
+    content.mkdir()
+    shutil.make_archive(str(content / "other"), kind, tmp_path / "made", "project-1.2")
+    repository, _, commands = first_cell(content)
+    assert Path(repository) == content / "project-1.2"
+    assert (content / "project-1.2" / "speech_enhancement" / "registry.py").is_file()
+    assert ["install" in command for command in commands] == [True]
+
+
+def test_the_notebook_clones_where_there_is_an_address_only(tmp_path):
+    sentence = first_cell(tmp_path)
+    assert sentence.startswith("Upload an archive")
+    assert "Traceback" not in sentence
+    (tmp_path / "speech-enhancement").mkdir()  # as the clone would
+    repository, _, (clone, install) = first_cell(tmp_path, "https://example.org/project")
+    assert clone[:2] == ["git", "clone"] and clone[-2:] == [
+        "https://example.org/project",
+        repository,
+    ]
+    assert "install" in install
+
+
+def test_the_address_of_the_repository_is_the_one_in_pyproject():
+    address = write_address.address_of(write_address.PROJECT.read_text())
+    notebook, page = write_address.NOTEBOOK.read_text(), write_address.PAGE.read_text()
+    assert write_address.with_address_in_notebook(notebook, address) == notebook, "run `make badge`"
+    assert write_address.with_badge(page, address) == page, "run `make badge`"
+
+
+def test_an_address_is_written_wherever_it_is_shown():
+    address = "https://github.com/someone/denoise"
+    project = f'[project]\nname = "x"\n[project.urls]\nRepository = "{address}/"\n'
+    assert write_address.address_of(project) == address
+    opened = "colab.research.google.com/github/someone/denoise/blob/main/colab/Train_denoise.ipynb"
+    page = write_address.with_badge(write_address.PAGE.read_text(), address)
+    text = write_address.with_address_in_notebook(write_address.NOTEBOOK.read_text(), address)
+    introduction, parameters, *_ = nbformat.reads(text, as_version=4).cells
+    assert opened in page and opened in introduction.source
+    assert f'REPOSITORY_URL = "{address}"' in parameters.source
+    assert not write_address.badge("https://example.org/someone/denoise")
 
 
 @pytest.mark.parametrize("is_made", [True, False])
@@ -172,6 +298,11 @@ def test_recordings_that_are_left_out_do_not_end_a_cell(is_made, tmp_path, monke
     with contextlib.nullcontext() if is_made else pytest.raises(UserError):
         notebooks.run("--mode", "data_creation", makes=made)
     assert capsys.readouterr().out == "left out: a.wav\n"
+
+
+def test_networks_are_kept_in_the_output_on_kaggle(monkeypatch):
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    assert notebooks.keep_folder(use_drive=True) == Path("/kaggle/working")
 
 
 def test_networks_are_kept_in_the_drive_on_colab_only(monkeypatch):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import os
 import subprocess
 import sys
 from collections import deque
@@ -13,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from speech_enhancement import places
 from speech_enhancement.errors import UserError
+from speech_enhancement.files import atomic, json_files
 from speech_enhancement.training import backups
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 REPOSITORY = places.WORK.resolve()
 DRIVE = Path("/content/drive")
 KEPT = Path("MyDrive/speech_enhancement")
+KAGGLE_OUTPUT = Path("/kaggle/working")
+KAGGLE_VARIABLE = "KAGGLE_KERNEL_RUN_TYPE"
+PARTS_DONE = json_files.record({"done": json_files.whole(0)})
 LAST_LINES = 20
 PICTURE_DPI, PICTURE_COLOURS = 80, 128
 COMPRESSION = 0.7  # of MP3, from 0 (least) to 1 (most)
@@ -30,9 +36,13 @@ COMPRESSION = 0.7  # of MP3, from 0 (least) to 1 (most)
 def keep_folder(use_drive: bool) -> Path:
     """Folder that outlives the session: in the user's Google Drive on Colab, else the repository.
 
+    On Kaggle it is the folder of the notebook's output.
+
     Args:
         use_drive: ask Colab for the Drive.
     """
+    if KAGGLE_VARIABLE in os.environ:  # which has Colab's packages, but no Drive
+        return KAGGLE_OUTPUT
     try:
         from google.colab import drive
     except ImportError:
@@ -86,6 +96,29 @@ def train(run_folder: Path, *arguments: Any) -> None:
         if _changed_at(picture) not in (None, shown):
             shown = _changed_at(picture)
             curve.update(Image(picture.read_bytes()))
+
+
+def parts(run_dir: Path, name: str, count: int) -> Iterator[int]:
+    """Numbers of the parts of the data that a network is still to be trained with.
+
+    A part is done when the next one is asked for. After `count` parts, as many further ones follow
+    in the next session: the training of the network goes on with windows that it has not heard.
+
+    Args:
+        run_dir: folder that outlives the session.
+        name: of the network.
+        count: parts in a session.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = run_dir / f"{name}.parts.json"
+    done = json_files.load(path, "parts", PARTS_DONE)["done"] if path.is_file() else 0
+    for part in range(done, done + count - done % count):
+        print(f"Part {part + 1}")
+        yield part
+        with atomic.replacing(path) as temporary:
+            temporary.write_text(json.dumps({"done": part + 1}) + "\n")
 
 
 def _changed_at(path: Path) -> int | None:
