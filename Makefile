@@ -86,6 +86,7 @@ $(VENV)/.installed: requirements.txt requirements-predict.txt
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt requirements-evaluation.txt \
-		requirements-extra.txt requirements-jax.txt requirements-share.txt
+		requirements-extra.txt requirements-jax.txt requirements-share.txt \
+		requirements-cluster.txt
 	$(RUN) -m pip install --quiet -r requirements-test.txt
 	touch $@

@@ -38,6 +38,7 @@ def requirements(name):
         ("evaluation", "requirements-evaluation.txt"),
         ("extra", "requirements-extra.txt"),
         ("jax", "requirements-jax.txt"),
+        ("cluster", "requirements-cluster.txt"),
         ("peers", "requirements-peers.txt"),
         ("share", "requirements-share.txt"),
     ],

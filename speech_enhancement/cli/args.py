@@ -38,6 +38,7 @@ from speech_enhancement.mixing.recipe import MixingConfig
 
 DEFAULT_MODE = "prediction"
 PIPE = "-"
+AUTO = "auto"
 
 STORED = where("data", "stored")
 DYNAMIC = where("data", "dynamic")
@@ -181,7 +182,11 @@ RUNTIME = Group(
             "library that runs the network; auto selects the fastest one that is installed",
         ),
         Option(
-            "threads", whole(1), None, "total number of processor threads; by default all of them"
+            "threads",
+            whole(1),
+            None,
+            "total number of processor threads; by default all of them",
+            only=(not_given("cluster"),),
         ),
     ),
 )
@@ -752,9 +757,41 @@ JOBS = Group(
             whole(1),
             1,
             "number of processes, each of which handles one recording at a time",
+            only=(not_given("cluster"),),
         ),
     ),
 )
+
+
+def _read_address(text: str) -> str:
+    """Where a cluster is."""
+    host, _, port = text.rpartition(":")
+    if text != AUTO and not (host and "/" not in text and port.isdecimal()):
+        raise ValueError(f"{AUTO} or HOST:PORT")
+    return text
+
+
+def _cluster(work: str) -> Group:
+    """The option of a cluster.
+
+    Args:
+        work: what its nodes do.
+    """
+    return Group(
+        "processes",
+        (
+            Option(
+                "cluster",
+                Kind(_read_address, f"{AUTO}|HOST:PORT"),
+                None,
+                f"Ray cluster whose nodes {work}: that of this machine, or that with the head at "
+                "this address; all of them must see the same files under the same paths",
+                only=(NOT_PIPED,),
+            ),
+        ),
+    )
+
+
 RECORDINGS = Group(
     "recordings",
     (
@@ -1083,6 +1120,7 @@ MODES = {
             RESULTS,
             _overwrite("existing results"),
             JOBS,
+            _cluster("denoise the recordings"),
         ),
         f"recordings, folders, patterns, or {PIPE} for standard input"
         + ("; by default the recordings of demo_data/" if places.DEMO_DATA.is_dir() else ""),
@@ -1106,6 +1144,7 @@ MODES = {
             LEVELS,
             MIXING,
             _overwrite("another data set in these folders"),
+            _cluster("mix the windows"),
         ),
     ),
     "training": Mode(

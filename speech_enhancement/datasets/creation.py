@@ -36,7 +36,12 @@ from speech_enhancement.datasets.windows import (
     RecipeWindows,
     WindowSource,
 )
-from speech_enhancement.datasets.writer import SOUNDS, DataSet, write_chunks
+from speech_enhancement.datasets.writer import (
+    SOUNDS,
+    DataSet,
+    write_chunks,
+    write_chunks_on_cluster,
+)
 from speech_enhancement.errors import UsageError, table_text
 from speech_enhancement.files import atomic, audio_io
 from speech_enhancement.files.paths import PathFields
@@ -119,6 +124,7 @@ def create_data(
     folders: Mapping[str, Sequence[Path]],
     recipe: MixingConfig | None = None,
     augment: bool = False,
+    cluster: str | None = None,
 ) -> Created:
     """Create a data set, or continue it; one that is complete is left alone.
 
@@ -131,6 +137,8 @@ def create_data(
         recipe: levels of voices and noises; `MixingConfig.plain()` by default.
         augment: follow the whole recipe, by default `MixingConfig()`, as mixtures on the fly do;
             recorded pairs are only changed in speed, tone colour and level, and degraded.
+        cluster: address of the Ray cluster that mixes the windows, see `cluster.each_on_cluster`;
+            by default, processes of this machine do.
 
     Raises:
         UserError: recordings are missing, or the files cannot be written.
@@ -157,7 +165,7 @@ def create_data(
     )
     if settings.overwrite or not store.is_complete():
         with store.opened(settings.overwrite):
-            _write_windows(data_set, store, preparation.workers)
+            _write_windows(data_set, store, drawn.pools, preparation.workers, cluster)
             _write_sources(store.folder / "sources.csv", drawn.pools)
             store.publish()
             _write_sounds(data_set, settings.sound_folder)
@@ -301,12 +309,23 @@ def _configuration(
     return configuration
 
 
-def _write_windows(data_set: DataSet, store: WindowStore, workers: int) -> None:
+def _write_windows(
+    data_set: DataSet,
+    store: WindowStore,
+    pools: Mapping[str, AudioPool],
+    workers: int,
+    cluster: str | None,
+) -> None:
     """Compute the windows that are missing."""
     missing = [chunk for chunk in data_set.chunks if chunk.number not in store.done]
     n_done = data_set.n_windows - sum(chunk.end - chunk.first for chunk in missing)
+    if cluster:
+        sources = [pool.index_path for pool in pools.values()]
+        written = write_chunks_on_cluster(data_set, missing, cluster, sources)
+    else:
+        written = write_chunks(data_set, missing, workers)
     with tqdm(total=data_set.n_windows, initial=n_done, desc="mixing", unit="window") as bar:
-        for number, n_windows in write_chunks(data_set, missing, workers):
+        for number, n_windows in written:
             store.mark_done(number)
             bar.update(n_windows)
 

@@ -8,7 +8,7 @@ depend on the number of processes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from speech_enhancement.config import AudioConfig
 from speech_enhancement.datasets.store import ArrayFile, Chunk
 from speech_enhancement.datasets.windows import WINDOW, WindowSource
 from speech_enhancement.errors import UserError
-from speech_enhancement.files.workers import as_completed, worker_pool
+from speech_enhancement.files import atomic
+from speech_enhancement.files.cluster import each_on_cluster
+from speech_enhancement.files.workers import DIED, as_completed, worker_pool
 from speech_enhancement.signal import dsp
 from speech_enhancement.signal.short_stft import ShortSTFT
 
@@ -136,6 +138,11 @@ class WindowWriter:
         """Write rows of one file."""
         self.data_set.arrays[name].write(self.files[name], first, rows)
 
+    def flush(self) -> None:
+        """Have what was written on the disk, even if this machine is lost."""
+        for array in self.data_set.arrays.values():
+            atomic.flush(array.partial)
+
 
 def _sum_and_halves(both: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What is noisy, what is voice and what is noise, of voices followed by noises."""
@@ -170,6 +177,26 @@ def write_chunks(
         yield from as_completed([pool.submit(_write_chunk, chunk) for chunk in chunks])
 
 
+def write_chunks_on_cluster(
+    data_set: DataSet, chunks: Sequence[Chunk], address: str, sources: Iterable[Path]
+) -> Iterator[tuple[int, int]]:
+    """Write chunks on the nodes of a Ray cluster; see `write_chunks`.
+
+    Args:
+        data_set, chunks: what to write.
+        address: of the cluster, see `cluster.each_on_cluster`.
+        sources: files that the windows are drawn from.
+    """
+    if not chunks:
+        return
+    files = [*(array.partial for array in data_set.arrays.values()), *sources]
+    tasks = {chunk: (chunk,) for chunk in chunks}
+    for chunk, result in each_on_cluster(_write_safely, tasks, address, files, _keep, data_set):
+        if result == DIED:
+            raise UserError(f"Cannot mix the windows {chunk.first} to {chunk.end - 1}: {DIED}")
+        yield result
+
+
 _writer: WindowWriter
 
 
@@ -186,3 +213,10 @@ def _write_chunk(chunk: Chunk) -> tuple[int, int]:
     except OSError as error:
         raise UserError(f"Cannot write the windows: {error.strerror}") from error
     return chunk.number, chunk.end - chunk.first
+
+
+def _write_safely(chunk: Chunk) -> tuple[int, int]:
+    """Write one chunk in a worker process whose machine may be lost."""
+    written = _write_chunk(chunk)
+    _writer.flush()
+    return written

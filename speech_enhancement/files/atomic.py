@@ -76,6 +76,24 @@ def partial_folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def marked(folder: Path) -> Iterator[Path]:
+    """An empty file of a temporary name, by which others know the folder while the block runs.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    mark = _temporary(folder)
+    try:
+        with _locked(mark, lambda: mark.touch(exist_ok=False)):
+            yield mark
+    except OSError as error:
+        raise UserError(f"Cannot write {folder}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            mark.unlink(missing_ok=True)
+
+
 def remove_folder(folder: Path) -> None:
     """Delete a folder that is there as a whole until it is gone as a whole.
 

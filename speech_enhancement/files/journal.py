@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from speech_enhancement.errors import UserError
-from speech_enhancement.files import json_files
+from speech_enhancement.files import descriptors, json_files
 
 Record = dict[str, Any]
 
@@ -44,6 +44,8 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a") as file:
+                # To append is one step on a disk of this machine, and not on one that many share.
+                descriptors.lock(file.fileno(), wait=True)
                 file.write("\n" * self._is_cut + json.dumps(record) + "\n")
             self._is_cut = False
         except OSError as error:

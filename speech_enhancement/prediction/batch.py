@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from speech_enhancement import registry
 from speech_enhancement.errors import UserError, printable
-from speech_enhancement.files import workers
+from speech_enhancement.files import atomic, cluster, workers
 from speech_enhancement.files.audio_files import check_regular_file, is_risky
 from speech_enhancement.inference import network_files, runtime
 from speech_enhancement.inference.card import ModelCard, file_sha256
@@ -219,22 +219,32 @@ def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def denoise_jobs(jobs: list[Job], settings: BatchSettings, n_processes: int = 1) -> list[Record]:
+def denoise_jobs(
+    jobs: list[Job],
+    settings: BatchSettings,
+    n_processes: int = 1,
+    cluster_address: str | None = None,
+) -> list[Record]:
     """Do all jobs, with progress bars on a terminal; a failure is told as soon as it happens.
 
     Args:
         jobs: what to do.
         settings: what the jobs share.
         n_processes: how many recordings are denoised at a time.
+        cluster_address: the Ray cluster that denoises them, see `cluster.each_on_cluster`; by
+            default, processes of this machine do.
 
     Returns:
         The records of the jobs, in their order.
 
     Raises:
-        UserError: there is no network to do it with.
+        UserError: there is no network to do it with, or no cluster.
     """
     is_alone = n_processes == 1 or len(jobs) == 1
-    if is_alone and not any(
+    if cluster_address:
+        settings.load()
+        records = _on_cluster(jobs, settings, cluster_address)
+    elif is_alone and not any(
         is_risky(job.source, job.target, settings.file_options.raw) for job in jobs
     ):
         records = _one_by_one(jobs, Worker(settings))
@@ -329,7 +339,34 @@ def _in_processes(
     Only the jobs that kill their process fail with it.
     """
     pool = functools.partial(_pool, settings)
-    for job, record in workers.each_apart(_work, {job: (job,) for job in jobs}, n_processes, pool):
+    return _told(workers.each_apart(_work, {job: (job,) for job in jobs}, n_processes, pool))
+
+
+def _on_cluster(
+    jobs: list[Job], settings: BatchSettings, address: str
+) -> Iterator[tuple[Job, Record]]:
+    """Jobs and their records, in the order in which the nodes of a cluster finish them."""
+    stem = network_files.stem_named(settings.network)
+    settings = dataclasses.replace(settings, network=stem)  # of this machine, not of the Hub's now
+    roots = {_existing(job.root) for job in jobs}
+    with contextlib.ExitStack() as stack:
+        marks = [stack.enter_context(atomic.marked(root)) for root in sorted(roots)]
+        recordings = [job.source for job in jobs if _file_size(job.source)][:1]
+        files = [runtime.network_path(stem, settings.runtime), *marks, *recordings]
+        tasks = {job: (job,) for job in jobs}
+        yield from _told(
+            cluster.each_on_cluster(_work, tasks, address, files, _start_far_worker, settings)
+        )
+
+
+def _existing(folder: Path) -> Path:
+    """A folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.parents) if place.is_dir())
+
+
+def _told(results: Iterator[tuple[Job, Any]]) -> Iterator[tuple[Job, Record]]:
+    """Jobs and their records; a job that ended its process has failed."""
+    for job, record in results:
         died = f"Cannot denoise {job.source}: {workers.DIED}"
         yield job, failure(job, died) if record == workers.DIED else record
 
@@ -353,7 +390,12 @@ def _start_worker(settings: BatchSettings, terminal: Any, started: Any) -> None:
     with started.get_lock():
         started.value += 1
         line = started.value
-    _process_worker.append((Worker(settings), line))
+    _process_worker[:] = [(Worker(settings), line)]
+
+
+def _start_far_worker(settings: BatchSettings) -> None:
+    """Prepare a process on a node of a cluster, which has no terminal."""
+    _process_worker[:] = [(Worker(settings), 0)]
 
 
 def _work(job: Job) -> Record:

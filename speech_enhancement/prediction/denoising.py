@@ -54,6 +54,7 @@ def denoise_files(
     recursive: bool = False,
     jobs: int = 1,
     clean_dir: str | Path | None = None,
+    cluster: str | None = None,
 ) -> DenoisedFiles:
     """Denoise recordings, each of them wholly or not at all.
 
@@ -69,6 +70,8 @@ def denoise_files(
         jobs: how many processes share the recordings.
         clean_dir: folder of clean recordings by the names of the noisy ones; the records of those
             that are found have the SI-SDR before and after, dB.
+        cluster: address of the Ray cluster that denoises them with one thread each, see
+            `files.cluster.each_on_cluster`; by default, processes of this machine do.
 
     Raises:
         UsageError: two recordings would have the same result, or an argument is out of its range.
@@ -76,7 +79,7 @@ def denoise_files(
             cannot be used.
     """
     destination, settings = destination or Destination(), settings or BatchSettings()
-    threads = settings.threads or runtime.available_threads()
+    threads = 1 if cluster else settings.threads or runtime.available_threads()
     settings = dataclasses.replace(settings, threads=max(1, threads // jobs))
     names = [inputs] if isinstance(inputs, str | Path) else inputs
     found = find_jobs(map(str, names), destination, recursive)
@@ -88,7 +91,7 @@ def denoise_files(
     if destination.folder and not settings.overwrite:
         check_summary(destination.folder)
     with _no_partial_files({job.target.parent for job in found}):
-        records = denoise_jobs(found, settings, jobs)
+        records = denoise_jobs(found, settings, jobs, cluster)
     if clean_dir is not None:
         for job, record in zip(found, records, strict=True):
             record |= _improvement(job, Path(clean_dir))

@@ -27,6 +27,7 @@ def run(options: argparse.Namespace) -> int:
         {name: getattr(options, name) for name in FOLDERS if getattr(options, name)},
         recipe_of(options),
         options.augment,
+        options.cluster,
     )
     print(f"{created.n_windows} windows in {created.folder}", file=sys.stderr)
     for remark in created.remarks:

@@ -35,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
         settings,
         options.recursive,
         options.jobs,
-        clean_dir=DEMO / "clean" if is_demo else None,
+        DEMO / "clean" if is_demo else None,
+        options.cluster,
     )
     print(summary_table(denoised.jobs, denoised.records))
     return 1 if denoised.has_failures else 0
