@@ -3,7 +3,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .PHONY: demo browser test audit benchmark benchmark-data benchmark-prediction benchmark-export model-cards \
-	demonstration train-all badge
+	benchmark-cluster demonstration train-all badge
 
 demo: $(VENV)/.installed
 	$(RUN) main.py --plot
@@ -37,6 +37,11 @@ audit: $(VENV)/.installed-test
 
 benchmark-data: $(VENV)/.installed-test
 	$(RUN) benchmarks/data_creation.py
+
+# What an archive costs on a cluster: benchmarks/cluster_cost.json and its section of docs/cluster.md.
+benchmark-cluster: $(VENV)/.installed-test
+	$(RUN) benchmarks/cluster_cost.py
+	$(RUN) benchmarks/cluster_cost.py --publish
 
 # Scores of all systems on the pairs of CLEAN= and NOISY=: benchmarks/RESULTS.md and the tables of README.md.
 PAIRS ?=
