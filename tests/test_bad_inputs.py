@@ -949,7 +949,7 @@ def test_silence_without_sizes_is_no_empty_recording(tmp_path):
     assert headers.read_header(tmp_path / "a.wav").duration == 4000 / RATE
 
 
-@pytest.mark.parametrize("container", ["WAV", "RF64", "AIFF", "W64", "CAF", "AU", "OGG"])
+@pytest.mark.parametrize("container", ["WAV", "RF64", "AIFF", "W64", "CAF", "AU", "OGG", "FLAC"])
 def test_a_copy_that_broke_off_is_read_and_said_to_end_early(container, tmp_path):
     subtype = "VORBIS" if container == "OGG" else "PCM_16"
     data = encoded(np.tile(TONE, 40), subtype=subtype, container=container)
@@ -962,6 +962,18 @@ def test_a_copy_that_broke_off_is_read_and_said_to_end_early(container, tmp_path
     assert cut.notes == [unfinished.CUT]
     n_samples = sum(block.shape[1] for block in cut.blocks())
     assert 10 * len(TONE) < n_samples < 40 * len(TONE)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+@pytest.mark.parametrize("n_samples", [1, 4095, 4096, 4097, 50_001])
+def test_a_whole_flac_file_is_not_taken_for_a_cut_one(subtype, n_samples, tmp_path, rng):
+    """Stereo whose channels are alike changes its coding from frame to frame."""
+    mono = np.cumsum(rng.standard_normal((n_samples, 1)), axis=0)
+    stereo = mono + rng.standard_normal((n_samples, 2)) * np.linspace(0, 3, n_samples)[:, None]
+    path = tmp_path / "a.flac"
+    soundfile.write(path, stereo / np.abs(stereo).max(), 44_100, subtype=subtype)
+    recording = audio_files.Recording(path)
+    assert recording.notes == [] and recording.n_samples == n_samples
 
 
 def test_a_stream_that_breaks_off_is_read_as_far_as_it_goes(tmp_path):

@@ -17,7 +17,7 @@ import soundfile
 
 from speech_enhancement.config import MAX_RATE
 from speech_enhancement.errors import UserError
-from speech_enhancement.files.unfinished import NO_FAULT, UNFINISHED, PatchedFile, find_fault
+from speech_enhancement.files.unfinished import CUT, NO_FAULT, UNFINISHED, PatchedFile, find_fault
 
 MIN_RATE = 1000
 MAX_CHANNELS = 64
@@ -81,6 +81,8 @@ class SoundFile(soundfile.SoundFile):
         self._is_endless = self.frames > path.stat().st_size * MOST_SAMPLES_PER_BYTE
         if self._is_endless:
             self.note = UNFINISHED
+        elif self.format == "FLAC" and self.note == CUT:
+            self._is_endless = True  # libsndfile believes what the header promises
 
     @property
     def length(self) -> int | None:

@@ -4,7 +4,7 @@ Recorders that die, and programs that write to pipes, leave headers without size
 a file without sound; copies that break off leave headers that promise more than there is.
 
 Reference: RIFF and RF64 (EBU Tech 3306), Sony's Wave64, Apple's AIFF and Core Audio Format, Sun's
-.au, Ogg (RFC 3533).
+.au, Ogg (RFC 3533), FLAC (RFC 9639).
 """
 
 from __future__ import annotations
@@ -29,6 +29,15 @@ W64_ID_END = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 CAF_EDIT_COUNT = 4  # bytes in front of the sound
 LARGEST_PAGE = 65307
 LAST_PAGE = 4
+FLAC_INFO_AT = 8
+FLAC_TAIL = 2**18  # bytes; no frame of usual recordings is longer
+FLAC_NUMBER_AT = 4  # in the header of a frame
+FLAC_LONGEST_HEADER = 16
+FLAC_BLOCK_SIZES = (
+    {1: 192}
+    | {code: 144 << code for code in range(2, 6)}
+    | {code: 1 << code for code in range(8, 16)}
+)
 
 Patches = Mapping[int, bytes]
 
@@ -162,6 +171,71 @@ def _ogg_fault(file: BinaryIO, end: int) -> Fault:
     return Fault(CUT) if 27 + page[26] + sum(page[27 : 27 + page[26]]) > len(page) else NO_FAULT
 
 
+def _flac_fault(file: BinaryIO, end: int) -> Fault:
+    """That of a FLAC file whose header counts samples that its last frame does not reach."""
+    file.seek(FLAC_INFO_AT)
+    info = file.read(18).ljust(18, b"\0")
+    block_size = int.from_bytes(info[2:4])
+    n_samples = int.from_bytes(info[13:18]) & (2**36 - 1)
+    place, is_last = 4, False
+    while not is_last and place < end:
+        file.seek(place)
+        kind, *size = file.read(4).ljust(4, b"\0")
+        is_last, place = bool(kind & 0x80), place + 4 + int.from_bytes(size)
+    file.seek(place)
+    first = file.read(4)
+    if len(first) < 4 or first[0] != 0xFF or first[1] & 0xFE != 0xF8:
+        return NO_FAULT
+    file.seek(max(place, end - FLAC_TAIL))
+    reached = _end_of_last_flac_frame(file.read(), first, block_size)
+    return Fault(CUT) if reached is not None and reached < n_samples else NO_FAULT
+
+
+def _end_of_last_flac_frame(data: bytes, first: bytes, block_size: int) -> int | None:
+    """Where the last frame that begins in some bytes ends, in samples; none if there is none.
+
+    Args:
+        data: the bytes.
+        first: those with which the first frame of the file begins.
+        block_size: samples of each frame but the last, where frames are numbered.
+    """
+    place = len(data)
+    while (place := data.rfind(first[:2], 0, place)) >= 0:
+        header = data[place : place + FLAC_LONGEST_HEADER]
+        # The rate and the sample type are those of the first frame.
+        alike = len(header) > 6 and not (header[2] ^ first[2] | header[3] ^ first[3]) & 0x0F
+        if alike and (end := _end_of_flac_frame(header, block_size)) is not None:
+            return end
+    return None
+
+
+def _end_of_flac_frame(header: bytes, block_size: int) -> int | None:
+    """Where a frame ends, in samples; none if the bytes are not the header of one."""
+    size_code, rate_code = header[2] >> 4, header[2] & 15
+    leading = header[FLAC_NUMBER_AT]  # of a number that is coded as UTF-8 codes characters
+    following = max(0, 7 - (~leading & 0xFF).bit_length())
+    after = FLAC_NUMBER_AT + 1 + following
+    number = leading & (0xFF >> min(8, following + 2) if following else 0x7F)
+    for byte in header[FLAC_NUMBER_AT + 1 : after]:
+        number = number << 6 | byte & 0x3F
+    size_bytes = {6: 1, 7: 2}.get(size_code, 0)
+    checksum_at = after + size_bytes + {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    if checksum_at >= len(header) or _crc8(header[:checksum_at]) != header[checksum_at]:
+        return None
+    size = FLAC_BLOCK_SIZES.get(size_code, int.from_bytes(header[after : after + size_bytes]) + 1)
+    return number + size if header[1] & 1 else number * block_size + size
+
+
+def _crc8(data: bytes) -> int:
+    """The checksum of the header of a FLAC frame."""
+    rest = 0
+    for byte in data:
+        rest ^= byte
+        for _ in range(8):
+            rest = (rest << 1 ^ 0x07 if rest & 0x80 else rest << 1) & 0xFF
+    return rest
+
+
 FORMATS: dict[bytes, Callable[[BinaryIO, int], Fault]] = {
     b"RIFF": _wav_fault,
     b"RF64": _rf64_fault,
@@ -170,6 +244,7 @@ FORMATS: dict[bytes, Callable[[BinaryIO, int], Fault]] = {
     b"caff": _caf_fault,
     b".snd": _au_fault,
     b"OggS": _ogg_fault,
+    b"fLaC": _flac_fault,
 }
 
 
