@@ -51,18 +51,18 @@ LEFT = (f"{atomic.PARTIAL}*", ".*.ready", "*.partial")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is killed.
+    """A command that is killed, and how its result is compared.
 
     Args:
-        name: of its row.
-        command: arguments, for a folder of its own.
-        result: what an undisturbed run and one that went on must have in common.
-        resumes: whether there is something in the folder to go on with.
-        finished: whether the folder holds the result already.
-        resume: options to go on with.
-        again: options to begin anew with, where there is nothing to resume.
-        places: names of moments, and patterns of files whose coming marks them.
-        after: pattern of a file after whose coming the random moments are.
+        name: the kind of command, which names the row of the table.
+        command: gives the command's arguments for a folder of its own.
+        result: gives what an undisturbed run and a continued one must have in common.
+        resumes: tells whether the folder holds something to go on with.
+        finished: tells whether the folder holds the result already.
+        resume: options with which the command goes on.
+        again: options with which it begins anew where there is nothing to resume.
+        places: names of moments, and the patterns of the files whose appearance marks them.
+        after: pattern of a file; the random moments come after its appearance.
     """
 
     name: str
@@ -81,10 +81,15 @@ def main_() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=20, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="one kind")
+    parser.add_argument("--only", help="one kind; the figures of the others are kept")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks")
     options = parser.parse_args()
+    figures = options.out / "KILLS.json"
     rows = []
+    if options.only and figures.is_file():
+        rows = [
+            row for row in json.loads(figures.read_text())["rows"] if row["what"] != options.only
+        ]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
@@ -94,7 +99,7 @@ def main_() -> None:
                 print(json.dumps(rows[-1]), flush=True)
     facts = provenance.circumstances(("keras", "tensorflow"))
     content = {"circumstances": facts, "seed": options.seed, "rows": rows}
-    with atomic.replacing(options.out / "KILLS.json") as temporary:
+    with atomic.replacing(figures) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
     with atomic.replacing(options.out / "KILLS.md") as temporary:
         temporary.write_text(markdown(rows, facts))
@@ -149,7 +154,7 @@ def cases(common: Path) -> list[Case]:
         ("best network kept", f"runs/{NAME}/best.keras"),
     )
     saving = (
-        ("saving begun", f"weights/{atomic.PARTIAL}*"),
+        ("saving begun", f"weights/{atomic.PARTIAL}*/"),
         ("network written", f"weights/{atomic.PARTIAL}*/{NAME}.keras"),
         ("twin written", f"weights/{atomic.PARTIAL}*/{NAME}.onnx"),
         ("card written", f"weights/{atomic.PARTIAL}*/{NAME}.json"),
@@ -164,7 +169,7 @@ def cases(common: Path) -> list[Case]:
             "saving",
             training(*stored, "--epochs", "1"),
             places=saving,
-            after=f"weights/{atomic.PARTIAL}*",
+            after=f"weights/{atomic.PARTIAL}*/",
             **shared,
         ),
         Case(
@@ -400,10 +405,11 @@ def markdown(rows: list[dict[str, Any]], facts: Any) -> str:
     lines = [
         "# Kills",
         "",
-        "Processes that were killed with SIGKILL at random and at named moments, and went on: how",
-        "many gave what an undisturbed one gives (recordings byte for byte, network, card, log,",
-        "trials, exported files), and how many unfinished files were left.",
-        "`python benchmarks/kills.py` makes this page.",
+        "Commands were killed with SIGKILL at random and at named moments, and started again as",
+        "the documentation says. The table counts how many of them resumed or began anew, how many",
+        "gave the result of an undisturbed run (recordings byte for byte; network, card, log,",
+        "trials and exported files), and how many unfinished files were left.",
+        "`python benchmarks/kills.py` writes this page.",
         "",
         f"| {' | '.join(names)} |",
         f"|---|{'--:|' * (len(names) - 1)}",
