@@ -170,6 +170,24 @@ def test_what_of_the_noises_is_kept_apart(tmp_path):
         assert bool(train.noises.groups & validation.noises.groups) is common
 
 
+def test_packs_give_the_same_mixtures_in_any_order(folder, tmp_path):
+    for name in ("train", "valid"):
+        packs.pack(folder / name, tmp_path / f"{name}.zip")
+    batches = []
+    for order in (("train", "valid"), ("valid", "train")):
+        options = args.parse(
+            [
+                *("--mode=training", "--data=dynamic", "--workers=1", "--seed=4"),
+                f"--cache_dir={tmp_path}/cache",
+                *("--voice_dir", *(f"{tmp_path}/{name}.zip/voice" for name in order)),
+                *("--noise_dir", *(f"{tmp_path}/{name}.zip/noise" for name in order)),
+            ]
+        )
+        batches.append([mixer.batch(0, 0, 4)[0] for mixer in mixers(options)])
+    for first, second in zip(*batches, strict=True):
+        assert np.array_equal(first, second)
+
+
 def test_several_folders_and_packs_are_one_pool(folder, tmp_path):
     packs.pack(folder / "valid", tmp_path / "data.zip")
     options = args.parse(

@@ -155,9 +155,12 @@ def _open(
 def _find(
     find: Callable[[Path], list[tuple[Path, str]]], folders: Folders, cache_dir: Path
 ) -> list[tuple[Path, str]]:
-    """Recordings below all of some folders or packs with their groups, each recording once."""
+    """Recordings below all of some folders or packs with their groups, each recording once.
+
+    In whichever order the folders are given, the recordings have the same.
+    """
     found: dict[Path, tuple[Path, str]] = {}
-    for folder in folders:
+    for folder in sorted(folders, key=lambda folder: Path(folder).absolute()):
         for path, group in find(packs.as_folder(folder, cache_dir)):
             # A link is a recording of its own; a folder given twice is not.
             found.setdefault(path.absolute(), (path, group))
