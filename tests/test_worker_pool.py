@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -20,6 +21,28 @@ def test_the_results_of_all_workers_come_back_and_each_has_one_thread():
 def test_a_worker_that_is_killed_is_told_in_a_sentence():
     with pytest.raises(UserError, match="A worker process was killed"), worker_pool(1) as pool:
         pool.submit(signal.raise_signal, signal.SIGKILL).result()
+
+
+def die_while_writing(_: int) -> None:
+    """End this process in the middle of a result, as the system does when memory is full."""
+    frame = sys._getframe()
+    while "result_queue" not in frame.f_locals:
+        frame = frame.f_back
+    queue = frame.f_locals["result_queue"]
+    queue._wlock.acquire()
+    os.write(queue._writer.fileno(), (1000).to_bytes(4) + b"only a part")
+    signal.raise_signal(signal.SIGKILL)
+
+
+# Kind: a process that dies while others wait for what it holds.
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_is_killed_while_it_writes_a_result_keeps_nobody_waiting(workers):
+    with (
+        pytest.raises(UserError, match="A worker process was killed"),
+        worker_pool(workers) as pool,
+    ):
+        list(as_completed([pool.submit(die_while_writing, number) for number in range(4)]))
 
 
 def test_a_task_that_ends_its_process_costs_only_itself():

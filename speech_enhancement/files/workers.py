@@ -11,14 +11,18 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from multiprocessing.connection import Connection, wait
+from typing import Any, cast
 
 from speech_enhancement.errors import UserError
 
 DIED = "its process was killed"
+# How long the executor has to notice a death by itself, s.
+NOTICE_S = 2.0
 ONE_DIED = "{} was killed, perhaps because the memory was full; try fewer {}"
 # Read by the libraries of a new process when they load. The last two let glibc keep the memory of
 # arrays for the next ones, where it would return it to the system every time.
@@ -46,11 +50,33 @@ class Processes(ProcessPoolExecutor):
         os.environ.update(ENVIRONMENT)
         context = multiprocessing.get_context("spawn")
         super().__init__(workers, context, _start, (initializer, *arguments))
+        self._watched: set[int] = set()
 
     def submit(self, *work: Any, **arguments: Any) -> concurrent.futures.Future[Any]:
         """See `concurrent.futures.Executor.submit`, which starts the processes."""
         with without_interrupts():
-            return super().submit(*work, **arguments)
+            future = super().submit(*work, **arguments)
+        family, results = self._processes or {}, cast(Any, self._result_queue)
+        for number in family.keys() - self._watched:
+            self._watched.add(number)
+            watch = (family[number], family, results._writer)
+            threading.Thread(target=_end_after_death, args=watch, daemon=True).start()
+        return future
+
+
+def _end_after_death(process: Any, family: Mapping[int, Any], writer: Connection) -> None:
+    """Let an executor see that one of its processes was killed while it wrote a result.
+
+    The executor waits for the rest of that result as long as anybody could still write it, and the
+    others wait for the lock that the dead process held. This thread ends all who could.
+    """
+    wait([process.sentinel])
+    time.sleep(NOTICE_S)
+    if process.exitcode:
+        for other in list(family.values()):
+            with contextlib.suppress(ValueError):  # closed meanwhile
+                other.kill()
+        writer.close()
 
 
 @contextlib.contextmanager
