@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_a_worker_that_is_killed_is_told_in_a_sentence():
 
 def die_while_writing(_: int) -> None:
     """End this process in the middle of a result, as the system does when memory is full."""
-    frame = sys._getframe()
+    frame: Any = sys._getframe()
     while "result_queue" not in frame.f_locals:
         frame = frame.f_back
     queue = frame.f_locals["result_queue"]
