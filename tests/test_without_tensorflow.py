@@ -16,7 +16,7 @@ SMALL = {
     "resnet": ["filters=16", "blocks=2"],
     "lstm": ["units=64", "layers=1"],
     "conv1d": ["filters=16"],
-    "resunet": ["decoder_width=0.5"],
+    "resunet": ["backbone=mobilenetv2", "decoder_width=0.25"],
     "dpcrn": ["channels=16", "core_channels=16", "core_bands=16", "core_blocks=1"],
 }
 CODE = """

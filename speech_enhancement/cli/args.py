@@ -644,7 +644,12 @@ DESIGN = Group(
             count="+",
             metavar="NAME=VALUE",
         ),
-        Option("backbone", TEXT, None, "encoder of the model resunet: resnet50 or resnet101"),
+        Option(
+            "backbone",
+            TEXT,
+            None,
+            "encoder of the model resunet: resnet50, resnet101 or mobilenetv2",
+        ),
         Option(
             "pretrained",
             TEXT,
