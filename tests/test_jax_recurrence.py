@@ -1,4 +1,6 @@
-"""The GRU that JAX trains with, against Keras's layer and against what JAX derives itself."""
+"""The recurrences that JAX trains with, against Keras's layers and what JAX derives itself."""
+
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ jax = pytest.importorskip("jax")
 import jax.numpy as jnp  # noqa: E402
 import keras  # noqa: E402
 
-from speech_enhancement.models import jax_recurrence  # noqa: E402
+from speech_enhancement.models import jax_recurrence, lstm  # noqa: E402
 
 T, BATCH, BANDS, CHANNELS, UNITS = 11, 2, 3, 5, 4
 
@@ -55,3 +57,34 @@ def test_its_gradient_is_the_derived_one(weights, rng):
     for a, b in zip(ours, theirs, strict=True):
         assert float(jnp.abs(b).max()) > 0.1
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+# `test_backends` runs it, in a process whose backend is JAX.
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="others train with Keras's loop")
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_lstm_of_jax_has_outputs_and_gradients_of_keras_layer_in_its_file(bidirectional, rng):
+    x = rng.standard_normal((BATCH, T, CHANNELS)).astype(np.float32)
+    ours = lstm.recurrence(UNITS, bidirectional)
+    in_file = keras.saving.serialize_keras_object(ours)
+    assert in_file["module"] == "keras.layers"
+    theirs = keras.saving.deserialize_keras_object(in_file)
+    for layer in (ours, theirs):
+        layer.build(x.shape)
+    trained = ours.trainable_variables
+    weights = [rng.normal(0, 0.5, each.shape).astype(np.float32) for each in trained]
+
+    def run(layer):
+        def loss(weights, x):
+            states = [each.value for each in layer.non_trainable_variables]
+            outputs, _ = layer.stateless_call(weights, states, x)
+            return jnp.mean(jnp.sin(3.0 * outputs)), outputs
+
+        with mock.patch.object(jax_recurrence, "lstm", wraps=jax_recurrence.lstm) as called:
+            given = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(weights, x)
+        return called.call_count, *jax.tree.leaves(given)
+
+    (count, *given), (count_of_keras, *expected) = run(ours), run(theirs)
+    assert (count, count_of_keras) == (1 + bidirectional, 0)
+    for a, b in zip(given, expected, strict=True):
+        assert float(jnp.abs(b).max()) > 1e-3
+        np.testing.assert_allclose(a, b, atol=1e-5, rtol=0)

@@ -1,4 +1,4 @@
-"""The GRU of `dpcrn` as a scan in JAX, with its gradient written by hand.
+"""The recurrences of `dpcrn` and `lstm` as scans in JAX, with their gradients written by hand.
 
 What JAX derives from a scan keeps every gate of every frame and multiplies small matrices frame by
 frame. Here the backward scan carries the gradient of the state alone: the gates come from one large
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+# Frames of the GRU that are written out. The LSTM's products are larger, and gain nothing by it.
 UNROLL = 4
 
 
@@ -78,3 +79,76 @@ def _backward(kept, gradient):
 
 
 gru.defvjp(_forward, _backward)
+
+
+def _lstm_gates(arguments):
+    """Input, forget, candidate, output; in the order of `keras.layers.LSTM`."""
+    taken, kept, candidate, output = jnp.split(arguments, 4, axis=-1)
+    sigmoid = jax.nn.sigmoid
+    return sigmoid(taken), sigmoid(kept), jnp.tanh(candidate), sigmoid(output)
+
+
+@jax.custom_vjp
+def lstm(projected, recurrent):
+    """Outputs of an LSTM that starts at zero, (T, batch, units).
+
+    Args:
+        projected: the inputs' part in the gates, with the bias, (T, batch, 4 units).
+        recurrent: (units, 4 units).
+    """
+    return _lstm_forward(projected, recurrent)[0]
+
+
+def _lstm_forward(projected, recurrent):
+    """The outputs, and what the gradient needs."""
+    zeros = jnp.zeros((projected.shape[1], recurrent.shape[0]), projected.dtype)
+
+    def step(state, frame):
+        output, cell = state
+        taken, kept, candidate, shown = _lstm_gates(frame + output @ recurrent)
+        cell = kept * cell + taken * candidate
+        state = shown * jnp.tanh(cell), cell
+        return state, state
+
+    _, (outputs, cells) = lax.scan(step, (zeros, zeros), projected)
+    return outputs, (projected, recurrent, outputs, cells)
+
+
+def _lstm_backward(saved, gradient):
+    """Gradients of projected inputs and weights, of that of the outputs."""
+    projected, recurrent, outputs, cells = saved
+    outputs_before, cells_before = (
+        jnp.concatenate([jnp.zeros_like(each[:1]), each[:-1]]) for each in (outputs, cells)
+    )
+    taken, kept, candidate, shown = _lstm_gates(projected + outputs_before @ recurrent)
+    tanh = jnp.tanh(cells)
+    # What a unit of gradient of the cell gives to the arguments of the first three gates, what one
+    # of the output gives to that of the last gate, and to the cell.
+    of_cell_to = jnp.concatenate(
+        [
+            candidate * taken * (1.0 - taken),
+            cells_before * kept * (1.0 - kept),
+            taken * (1.0 - jnp.square(candidate)),
+        ],
+        axis=-1,
+    )
+    to_shown = tanh * shown * (1.0 - shown)
+    to_cell = shown * (1.0 - jnp.square(tanh))
+    transposed = recurrent.T
+
+    def step(later, frame):
+        of_output, of_cell = later
+        given, of_cell_to, to_shown, to_cell, kept = frame
+        of_output = of_output + given
+        of_cell = of_cell + of_output * to_cell
+        of_gates = jnp.concatenate([of_cell] * 3, axis=-1) * of_cell_to
+        of_gates = jnp.concatenate([of_gates, of_output * to_shown], axis=-1)
+        return (of_gates @ transposed, of_cell * kept), of_gates
+
+    frames = (gradient, of_cell_to, to_shown, to_cell, kept)
+    zeros = jnp.zeros_like(outputs[0])
+    _, of_gates = lax.scan(step, (zeros, zeros), frames, reverse=True)
+    return of_gates, jnp.einsum("tbu,tbg->ug", outputs_before, of_gates)
+
+
+lstm.defvjp(_lstm_forward, _lstm_backward)
