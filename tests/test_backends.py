@@ -20,8 +20,9 @@ for name in sys.argv[1:]:
     model = test_models.build(hyper_model, name)
     test_models.train_one_step(hyper_model, model, numpy.random.default_rng(0))
     print("trained", name, "with", keras.backend.backend(), flush=True)
-options = ["-n", "0", "-p", "no:cacheprovider", "-k", "formula or lstm"]
-sys.exit(pytest.main([*options, "tests/test_losses.py", "tests/test_jax_recurrence.py"]))
+options = ["-n", "0", "-p", "no:cacheprovider", "-k", "formula or of_jax"]
+files = [f"tests/test_{name}.py" for name in ("losses", "jax_recurrence", "gru_kernel")]
+sys.exit(pytest.main([*options, *files]))
 """
 
 

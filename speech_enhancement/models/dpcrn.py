@@ -314,7 +314,8 @@ class TimeGRU(layers.Layer):
             from speech_enhancement.models import jax_recurrence
 
             given = (ops.convert_to_tensor(each) for each in (steps, recurrent, bias[1]))
-            return ops.moveaxis(jax_recurrence.gru(*given), 0, 1)
+            loops = jax_recurrence.fastest_loops(steps)
+            return ops.moveaxis(jax_recurrence.gru(*given, loops), 0, 1)
         state = ops.zeros_like(steps[0, ..., : self.units])
         return self.run(steps, state, recurrent, bias[1])[0]
 

@@ -7,12 +7,23 @@ product over all frames before it, and the gradients of the weights from another
 
 from __future__ import annotations
 
+import functools
+import math
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 # Frames of the GRU that are written out. The LSTM's products are larger, and gain nothing by it.
 UNROLL = 4
+# Of the kernels. GPUs multiply matrices with ten bits of the fraction, in an order of their own.
+TOLERANCE = 2e-2
+CHECKED_FRAMES = 9
 
 
 def _gates(projected, inner):
@@ -25,20 +36,21 @@ def _gates(projected, inner):
     return update, reset, candidate, candidate_inner
 
 
-@jax.custom_vjp
-def gru(projected, recurrent, bias):
-    """States of a GRU that starts at zero, (T, batch, F, units).
+class Loops(NamedTuple):
+    """What goes from frame to frame in a GRU.
 
     Args:
-        projected: the inputs' part in the gates, (T, batch, F, 3 units).
-        recurrent: (units, 3 units).
-        bias: of the state's part, (3 units,).
+        states: of projected inputs, recurrent weights and bias; see `gru`.
+        gradients: of the states in all frames, of what is given for each of them, (T, batch, F,
+            units), of what a unit of it gives to the state's part in the gates, (T, batch, F,
+            3 units), of the update gate, and of the recurrent weights.
     """
-    return _forward(projected, recurrent, bias)[0]
+
+    states: Callable
+    gradients: Callable
 
 
-def _forward(projected, recurrent, bias):
-    """The states, and what the gradient needs."""
+def _scanned_states(projected, recurrent, bias):
     first = jnp.zeros((*projected.shape[1:-1], recurrent.shape[0]), projected.dtype)
 
     def step(state, frame):
@@ -46,11 +58,45 @@ def _forward(projected, recurrent, bias):
         state = candidate + update * (state - candidate)
         return state, state
 
-    _, states = lax.scan(step, first, projected, unroll=UNROLL)
+    return lax.scan(step, first, projected, unroll=UNROLL)[1]
+
+
+def _scanned_gradients(gradient, to_inner, update, recurrent):
+    transposed = recurrent.T
+
+    def step(of_state, frame):
+        given, factors, update = frame
+        of_state = of_state + given
+        of_inner = jnp.concatenate([of_state] * 3, axis=-1) * factors
+        return of_state * update + of_inner @ transposed, of_state
+
+    frames, last = (gradient, to_inner, update), jnp.zeros_like(gradient[0])
+    return lax.scan(step, last, frames, reverse=True, unroll=UNROLL)[1]
+
+
+SCANS = Loops(_scanned_states, _scanned_gradients)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def gru(projected, recurrent, bias, loops: Loops = SCANS):
+    """States of a GRU that starts at zero, (T, batch, F, units).
+
+    Args:
+        projected: the inputs' part in the gates, (T, batch, F, 3 units).
+        recurrent: (units, 3 units).
+        bias: of the state's part, (3 units,).
+        loops: scans or kernels; see `fastest_loops`.
+    """
+    return _forward(projected, recurrent, bias, loops)[0]
+
+
+def _forward(projected, recurrent, bias, loops):
+    """The states, and what the gradient needs."""
+    states = loops.states(projected, recurrent, bias)
     return states, (projected, recurrent, bias, states)
 
 
-def _backward(kept, gradient):
+def _backward(loops, kept, gradient):
     """Gradients of projected inputs, weights and bias, of that of the states."""
     projected, recurrent, bias, states = kept
     before = jnp.concatenate([jnp.zeros_like(states[:1]), states[:-1]])
@@ -60,17 +106,7 @@ def _backward(kept, gradient):
     to_update = (before - candidate) * update * (1.0 - update)
     to_reset = to_candidate * inner * reset * (1.0 - reset)
     to_inner = jnp.concatenate([to_update, to_reset, to_candidate * reset], axis=-1)
-    transposed = recurrent.T
-
-    def step(of_state, frame):
-        given, factors, update = frame
-        of_state = of_state + given
-        of_inner = jnp.concatenate([of_state] * 3, axis=-1) * factors
-        return of_state * update + of_inner @ transposed, of_state
-
-    frames = (gradient, to_inner, update)
-    last = jnp.zeros_like(states[0])
-    _, of_states = lax.scan(step, last, frames, reverse=True, unroll=UNROLL)
+    of_states = loops.gradients(gradient, to_inner, update, recurrent)
     of_inner = jnp.concatenate([of_states] * 3, axis=-1) * to_inner
     units = recurrent.shape[0]
     of_projected = jnp.concatenate([of_inner[..., : 2 * units], of_states * to_candidate], axis=-1)
@@ -79,6 +115,61 @@ def _backward(kept, gradient):
 
 
 gru.defvjp(_forward, _backward)
+
+
+def fastest_loops(projected) -> Loops:
+    """The kernels for GPUs, where they work and give what the scans give; the scans elsewhere.
+
+    Args:
+        projected: see `gru`; only its shape and its type matter.
+    """
+    if not on_one_gpu() or projected.dtype != jnp.float32:
+        return SCANS
+    return _checked(math.prod(projected.shape[1:-1]), projected.shape[-1] // 3)
+
+
+def on_one_gpu() -> bool:
+    """Whether there is one GPU alone: JAX does not part the rows of a kernel among several."""
+    return jax.default_backend() == "gpu" and jax.device_count() == 1
+
+
+@functools.cache
+def _checked(rows: int, units: int) -> Loops:
+    """The kernels, if they work for so many rows and units; otherwise a note says why not."""
+    try:
+        from speech_enhancement.models import gru_kernel
+
+        kernels = Loops(gru_kernel.states, gru_kernel.gradients)
+        # This thread is tracing a network when a layer asks, and would trace this as well.
+        with ThreadPoolExecutor(1) as other:
+            difference = other.submit(_difference, kernels, rows, units).result()
+        if difference <= TOLERANCE:
+            return kernels
+        reason = f"it differs by {difference:.2g} from what it should give"
+    except Exception as error:  # whatever the compiler of a GPU raises
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    print(f"note: the kernel for GRUs of {units} units is not used: {reason}", file=sys.stderr)
+    return SCANS
+
+
+def _difference(loops: Loops, rows: int, units: int) -> float:
+    """Of states and gradients of random values from those of the scans, relative to the largest."""
+    rng = np.random.default_rng(0)
+    gates = 3 * units
+    scales = {(CHECKED_FRAMES, rows, 1, gates): 1.0, (units, gates): units**-0.5, (gates,): 0.1}
+    given = [
+        jnp.asarray(rng.normal(0.0, scale, shape), jnp.float32) for shape, scale in scales.items()
+    ]
+
+    def run(loops):
+        def loss(*given):
+            states = gru(*given, loops)
+            return jnp.sum(jnp.sin(3.0 * states)), states
+
+        return jax.tree.leaves(jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(*given))
+
+    pairs = zip(run(loops), run(SCANS), strict=True)
+    return float(jnp.stack([jnp.abs(a - b).max() / jnp.abs(b).max() for a, b in pairs]).max())
 
 
 def _lstm_gates(arguments):
