@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.page_parts import with_part  # noqa: E402
+from speech_enhancement import registry  # noqa: E402
 from speech_enhancement.files import provenance  # noqa: E402
 from speech_enhancement.files.atomic import replacing  # noqa: E402
 from speech_enhancement.inference.card import ModelCard  # noqa: E402
@@ -27,6 +28,7 @@ RESULTS = REPOSITORY / "benchmarks" / "RESULTS.json"
 README = REPOSITORY / "README.md"
 WEIGHTS = REPOSITORY / "weights"
 PART = "scores"
+KEY_PART = "key_scores"
 README_METRICS = (
     *("pesq_wb", "pesq_nb", "stoi", "si_sdr", "csig", "dnsmos_ovrl"),
     *("spectrogram_mse", "spectrogram_ssim"),
@@ -44,7 +46,8 @@ def main(argv: list[str] | None = None) -> None:
         _write(RESULTS, json.dumps(list(map(published, summaries)), indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
     _write(RESULTS.with_suffix(".md"), results_markdown(results))
-    _write(README, with_part(README.read_text(), PART, readme_scores(results)))
+    page = with_part(README.read_text(), KEY_PART, readme_key_scores(results))
+    _write(README, with_part(page, PART, readme_scores(results)))
 
 
 def published(summary: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +64,21 @@ def results_markdown(results: list[dict[str, Any]]) -> str:
 def readme_scores(results: list[dict[str, Any]]) -> str:
     """The README's scores: one table for each run."""
     return "\n\n".join(_readme_table(summary) for summary in results)
+
+
+def readme_key_scores(results: list[dict[str, Any]]) -> str:
+    """What the two default networks reach in the first run, for the top of the README."""
+    about, scores = results[0]["about"], results[0]["scores"]
+    metrics = ("pesq_wb", "si_sdr")
+    (pesq, si_sdr), (best_pesq, best_si_sdr), (live_pesq, live_si_sdr) = (
+        [_mean(scores[system].get(metric), metric) for metric in metrics]
+        for system in ("noisy", registry.DEFAULT_NETWORK, registry.LIVE_NETWORK)
+    )
+    return (
+        f"On the {about['pairs']}, the network for recordings raises PESQ from {pesq} to\n"
+        f"{best_pesq} and the SI-SDR from {si_sdr} dB to {best_si_sdr} dB; the network for live "
+        f"sound reaches\n{live_pesq} and {live_si_sdr} dB ([all scores](#scores))."
+    )
 
 
 def _readme_table(summary: dict[str, Any]) -> str:

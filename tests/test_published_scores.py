@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -19,6 +20,12 @@ def results():
 def test_readme_shows_the_results(results):
     readme = publish_scores.README.read_text()
     assert with_part(readme, "scores", publish_scores.readme_scores(results)) == readme
+    assert with_part(readme, "key_scores", publish_scores.readme_key_scores(results)) == readme
+
+
+def test_a_newcomer_installs_and_denoises_before_the_numbers():
+    headings = re.findall(r"^## (.*)$", publish_scores.README.read_text(), re.MULTILINE)
+    assert headings[:3] == ["Install", "Denoise", "Scores"]
 
 
 def test_markdown_is_the_report_of_the_results(results):
@@ -47,12 +54,13 @@ def test_publishing_replaces_what_stands_between_the_marks(tmp_path, monkeypatch
     summary = results[0] | {"about": results[0]["about"] | {"command": command}}
     (report / "report.json").write_text(json.dumps(summary))
     begin, end = "<!-- scores:begin -->", "<!-- scores:end -->"
-    (tmp_path / "README.md").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    top = "<!-- key_scores:begin -->\nold\n<!-- key_scores:end -->\n"
+    (tmp_path / "README.md").write_text(f"{top}before\n{begin}\nold\n{end}\nafter\n")
     monkeypatch.setattr(publish_scores, "README", tmp_path / "README.md")
     monkeypatch.setattr(publish_scores, "RESULTS", tmp_path / "RESULTS.json")
     publish_scores.main([str(report)])
     text = (tmp_path / "README.md").read_text()
-    assert text.startswith(f"before\n{begin}\n")
+    assert f"before\n{begin}\n" in text
     assert text.endswith(f"{end}\nafter\n")
     assert "old" not in text
     assert "| **Noisy** |" in text
