@@ -9,6 +9,7 @@ no mixture goes through a codec.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -45,8 +46,9 @@ class DeviceMixer:
         self.length = host.audio.frame_length
         self.pools = device_pools.build(host)
         self.crop_length = device_pools.longest_crop(host)
+        self._one_by_one = jax.default_backend() == "cpu"
         if by_products is None:
-            by_products = jax.default_backend() == "cpu"
+            by_products = self._one_by_one
         longest = self.pools["rooms"].shape[-1]
         ringing = max(longest, self.rate // 20)
         self.transform = signals.Transform(self.length + ringing, self.rate, by_products)
@@ -65,7 +67,12 @@ class DeviceMixer:
             pools: `self.pools`, on the device; an argument, so that no program contains them.
             keys: uint32 (batch, 2), one for each mixture; the same key gives the same mixture.
         """
-        return jax.vmap(lambda key: self.draw(pools, jax.random.wrap_key_data(key)))(keys)
+
+        def draw(key: Array) -> Pair:
+            return self.draw(pools, jax.random.wrap_key_data(key))
+
+        # One after the other, processors can leave out what does not happen; see `_changed`.
+        return jax.lax.map(draw, keys) if self._one_by_one else jax.vmap(draw)(keys)
 
     def draw(self, pools: Pools, key: Array) -> Pair:
         """One mixture: noisy and clean, float32 (frame_length,) each."""
@@ -103,25 +110,37 @@ class DeviceMixer:
         factor = self._factor(draws, config.speed_probability, config.speed)
         voice = self._crop(pools["voice"], draws, 0, factor)
         if config.whisper_probability:
-            whispered = signals.whispered(voice, self.rate, draws)
-            voice = jnp.where(draws.chance(config.whisper_probability), whispered, voice)
+            whispers = draws.chance(config.whisper_probability)
+            voice = _changed(whispers, lambda v: signals.whispered(v, self.rate, draws), voice)
         drop_db = jnp.zeros(())
         if config.turn_probability:
-            turned, drop_db = self._with_turn(pools, draws, voice)
             turns = draws.chance(config.turn_probability)
-            voice, drop_db = jnp.where(turns, turned, voice), jnp.where(turns, drop_db, 0.0)
-        voice = jnp.where(draws.chance(config.gap_probability), self._with_gap(draws, voice), voice)
-        spectrum = self.transform.forward(voice) * self._colour(draws, config.equalise_probability)
-        if config.voice_low_cut_hz:
-            spectrum = spectrum * augment.low_cut(
-                self.transform.frequency, config.voice_low_cut_hz, augment.RUMBLE_EDGE_ORDER
-            ).astype(np.float32)
+            voice, drop_db = _changed(
+                turns, lambda pair: self._with_turn(pools, draws, pair[0]), (voice, drop_db)
+            )
+        has_gap = draws.chance(config.gap_probability)
+        voice = _changed(has_gap, lambda v: self._with_gap(draws, v), voice)
         rooms = pools["rooms"]
         chosen = 1 + (draws.uniform() * (len(rooms) - 1)).astype(jnp.int32)
         chosen = jnp.where(draws.chance(config.reverb_probability), chosen, 0)
-        sound, target = (
-            self.transform.inverse(spectrum * rooms[chosen, part], self.length) for part in (0, 1)
-        )
+        is_coloured = draws.chance(config.equalise_probability)
+
+        def filtered(pair: Pair) -> Pair:
+            colour = jnp.where(is_coloured, self._colour(draws), 1.0)
+            spectrum = self.transform.forward(pair[0]) * colour
+            if config.voice_low_cut_hz:
+                spectrum = spectrum * augment.low_cut(
+                    self.transform.frequency, config.voice_low_cut_hz, augment.RUMBLE_EDGE_ORDER
+                ).astype(np.float32)
+            sound = self.transform.inverse(spectrum * rooms[chosen, 0], self.length)
+            return sound, _changed(
+                chosen > 0,
+                lambda _: self.transform.inverse(spectrum * rooms[chosen, 1], self.length),
+                sound,
+            )
+
+        is_filtered = (chosen > 0) | is_coloured | bool(config.voice_low_cut_hz)
+        sound, target = _changed(is_filtered, filtered, (voice, voice))
         return sound, target, drop_db
 
     def _factor(self, draws: Draws, probability: float, limits: tuple[float, float]) -> Array:
@@ -149,10 +168,10 @@ class DeviceMixer:
         if factor is None:
             return crop
         before = signals.RESAMPLING_TAPS // 2 - 1
-        return jnp.where(
+        return jax.lax.cond(
             factor == 1.0,
-            crop[before : before + self.length],
-            signals.played(crop, factor, self.length),
+            lambda: crop[before : before + self.length],
+            lambda: signals.played(crop, factor, self.length),
         )
 
     def _with_turn(self, pools: Pools, draws: Draws, voice: Array) -> Pair:
@@ -186,23 +205,25 @@ class DeviceMixer:
         moved = voice[jnp.clip(source, 0, length - 1).astype(jnp.int32)]
         return jnp.where(heard, moved * fades, 0.0)
 
-    def _colour(self, draws: Draws, probability: float) -> Array:
-        """The response of a random tone colour, or 1."""
-        response = signals.equaliser(
+    def _colour(self, draws: Draws) -> Array:
+        """The response of a random tone colour."""
+        return signals.equaliser(
             self.transform.frequency, self.rate, draws, self.config.equalise_gain_db
         )
-        return jnp.where(draws.chance(probability), response, 1.0)
 
     def _noise(self, pools: Pools, draws: Draws) -> Array:
         """See `Mixer.draw_noise`."""
         first = self._one_noise(pools, draws)
         if not self.config.two_noises_probability:
             return first
-        second = self._one_noise(pools, draws)
-        relative_db = draws.uniform(*self.config.second_noise_gain_db)
-        gain = self._level(first) / self._level(second) * amplitude(relative_db)
-        two = draws.chance(self.config.two_noises_probability)
-        return first + jnp.where(two, gain, 0.0) * second
+
+        def with_second(first: Array) -> Array:
+            second = self._one_noise(pools, draws)
+            relative_db = draws.uniform(*self.config.second_noise_gain_db)
+            gain = self._level(first) / self._level(second) * amplitude(relative_db)
+            return first + gain * second
+
+        return _changed(draws.chance(self.config.two_noises_probability), with_second, first)
 
     def _one_noise(self, pools: Pools, draws: Draws) -> Array:
         """A recorded noise, a babble or a computed one."""
@@ -217,34 +238,40 @@ class DeviceMixer:
         noise = self._crop(pools["noise"], draws, kind, jnp.where(recorded, factor, 1.0))
         if not config.noise_equalise_probability:
             return noise
-        colour = self._colour(draws, config.noise_equalise_probability)
-        spectrum = self.transform.forward(noise) * colour
-        coloured = self.transform.inverse(spectrum, self.length)
-        return jnp.where(recorded | babble, coloured, noise)
+        is_coloured = draws.chance(config.noise_equalise_probability) & (recorded | babble)
 
-    def _computed(self, pools: Pools, draws: Draws, kind: str) -> Array:
-        """A window of what was computed beforehand, at its own level."""
-        return self._crop(pools["noise"], draws, KINDS.index(kind), None)
+        def coloured(noise: Array) -> Array:
+            spectrum = self.transform.forward(noise) * self._colour(draws)
+            return self.transform.inverse(spectrum, self.length)
 
-    def _added(self, noisy: Array, noise: Array, gain_db: Array, happens: Array) -> Array:
-        """A sound with a noise at a level re its own, if it happens."""
-        gain = self._level(noisy) / self._level(noise) * amplitude(gain_db)
-        return noisy + jnp.where(happens, gain, 0.0) * noise
+        return _changed(is_coloured, coloured, noise)
+
+    def _added(
+        self, pools: Pools, draws: Draws, noisy: Array, kind: str, gain_db: Array, happens: Array
+    ) -> Array:
+        """A sound with what was computed beforehand, at a level re its own, if it happens."""
+
+        def with_noise(noisy: Array) -> Array:
+            noise = self._crop(pools["noise"], draws, KINDS.index(kind), None)
+            return noisy + self._level(noisy) / self._level(noise) * amplitude(gain_db) * noise
+
+        return _changed(happens, with_noise, noisy)
 
     def _disturbed(self, pools: Pools, draws: Draws, noisy: Array) -> Array:
         """See `Recipe._disturb`."""
         config = self.config
         if config.hum_probability:
             gain_db, happens = -draws.uniform(*config.hum_snr_db), config.hum_probability
-            hum = self._computed(pools, draws, "hum")
-            noisy = self._added(noisy, hum, gain_db, draws.chance(happens))
+            noisy = self._added(pools, draws, noisy, "hum", gain_db, draws.chance(happens))
         if config.rumble_probability:
             gain_db, happens = draws.uniform(*config.rumble_gain_db), config.rumble_probability
-            rumble = self._computed(pools, draws, "rumble")
-            noisy = self._added(noisy, rumble, gain_db, draws.chance(happens))
+            noisy = self._added(pools, draws, noisy, "rumble", gain_db, draws.chance(happens))
         if config.pop_probability:
-            popping = noisy + self._pops(draws) * self._level(noisy)
-            noisy = jnp.where(draws.chance(config.pop_probability), popping, noisy)
+            noisy = _changed(
+                draws.chance(config.pop_probability),
+                lambda noisy: noisy + self._pops(draws) * self._level(noisy),
+                noisy,
+            )
         return noisy
 
     def _pops(self, draws: Draws) -> Array:
@@ -283,17 +310,16 @@ class DeviceMixer:
             shift = jnp.where(draws.chance(config.time_shift_probability), shift, 0)
             noisy, clean = self._shifted(noisy, shift), self._shifted(clean, shift)
         if config.artificial_noise_probability:
-            noise = self._computed(pools, draws, "artificial")
             gain_db = -draws.uniform(*config.artificial_noise_snr_db)
             happens = draws.chance(config.artificial_noise_probability)
-            noisy = self._added(noisy, noise, gain_db, happens)
+            noisy = self._added(pools, draws, noisy, "artificial", gain_db, happens)
         noisy, clean = self._narrowed(draws, noisy, clean)
         if config.offset_probability:
             offset = draws.uniform(*config.offset) * draws.sign()
             noisy = noisy + jnp.where(draws.chance(config.offset_probability), offset, 0.0)
         if config.clip_probability:
-            clipped = signals.clipped(noisy, draws.uniform(*config.clip_fraction))
-            noisy = jnp.where(draws.chance(config.clip_probability), clipped, noisy)
+            fraction, clips = draws.uniform(*config.clip_fraction), config.clip_probability
+            noisy = _changed(draws.chance(clips), lambda n: signals.clipped(n, fraction), noisy)
         return noisy, clean
 
     def _shifted(self, waveform: Array, shift: Array) -> Array:
@@ -331,7 +357,14 @@ class DeviceMixer:
             total, narrow = jnp.where(happens, total * gain, total), narrow | happens
 
         def narrowed(sound: Array) -> Array:
-            spectrum = self.transform.forward(sound) * total
-            return jnp.where(narrow, self.transform.inverse(spectrum, self.length), sound)
+            return self.transform.inverse(self.transform.forward(sound) * total, self.length)
 
-        return narrowed(noisy), narrowed(clean)
+        return _changed(narrow, lambda pair: tuple(map(narrowed, pair)), (noisy, clean))
+
+
+def _changed(happens: Array, function: Callable[[Any], Any], value: Any) -> Any:
+    """What a function makes of a value if something happens, and the value itself otherwise.
+
+    In a batch that is drawn at once, the function is computed for every mixture.
+    """
+    return jax.lax.cond(happens, function, lambda unchanged: unchanged, value)
