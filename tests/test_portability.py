@@ -58,6 +58,26 @@ with locks.holding(lock, "The data set"):
 with locks.holding(lock, "The data set"):
     print("free")
 """
+DOWNLOAD_TWICE = """
+import hashlib
+from pathlib import Path
+from speech_enhancement.errors import UserError
+from speech_enhancement.files import downloads
+source, target = Path(sys.argv[1], "source"), Path(sys.argv[1], "target")
+source.write_bytes(b"sound")
+request = [source.as_uri()], target, ["md5:" + hashlib.md5(b"sound").hexdigest()]
+transfer = downloads._transfer_from_any
+def download_twice(*arguments):
+    try:
+        downloads.fetch(*request)
+        print("downloaded twice")
+    except UserError as error:
+        print(error)
+    transfer(*arguments)
+downloads._transfer_from_any = download_twice
+downloads.fetch(*request)
+print(target.read_text())
+"""
 RUN = """
 if __name__ == "__main__":
     from speech_enhancement.__main__ import run
@@ -87,6 +107,12 @@ def test_a_data_set_is_locked(tmp_path):
     refused, free = run(program(tmp_path, LOCK_TWICE), tmp_path).splitlines()
     assert refused.startswith("The data set is in use by process ")
     assert free == "free"
+
+
+def test_a_download_is_locked(tmp_path):
+    refused, sound = run(program(tmp_path, DOWNLOAD_TWICE), tmp_path).splitlines()
+    assert refused == f"Another process is downloading {tmp_path / 'target'}"
+    assert sound == "sound"
 
 
 def test_the_server_of_the_page_does_not_need_locks(tmp_path):

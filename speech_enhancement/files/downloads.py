@@ -80,13 +80,16 @@ def fetch(
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "ab", opener=_open_itself) as file:
-            _lock(file, path)
-            _transfer_from_any(urls, file, path.name, checksums, patience or Patience())
-            if descriptors.CAN_LOCK:
+        with contextlib.ExitStack() as stack:
+            if not descriptors.CAN_LOCK:
+                stack.enter_context(_lock_beside(path))
+            with open(part, "ab", opener=_open_itself) as file:
+                _lock(file, path)
+                _transfer_from_any(urls, file, path.name, checksums, patience or Patience())
+                if descriptors.CAN_LOCK:
+                    part.replace(path)
+            if not descriptors.CAN_LOCK:  # there, an open file cannot be renamed
                 part.replace(path)
-        if not descriptors.CAN_LOCK:  # there, an open file cannot be renamed
-            part.replace(path)
     except OSError as error:
         raise UserError(f"Cannot write {part}: {error.strerror or error}") from error
 
@@ -123,6 +126,20 @@ def _lock(file: BinaryIO, path: Path) -> None:
         descriptors.lock(file.fileno())
     except BlockingIOError as error:
         raise UserError(f"Another process is downloading {path}") from error
+
+
+@contextlib.contextmanager
+def _lock_beside(path: Path) -> Iterator[None]:
+    """Do the same with a lock file beside it, on systems without locks for open files."""
+    from speech_enhancement.files import locks  # not every installation has its package
+
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = locks.holding(path.with_name(f".{path.name}.lock"), f"The download of {path}")
+            stack.enter_context(lock)
+        except locks.BusyError as error:
+            raise UserError(f"Another process is downloading {path}") from error
+        yield
 
 
 def _verify(file: BinaryIO, checksums: Sequence[str]) -> None:
