@@ -1,3 +1,5 @@
+import argparse
+import contextlib
 import re
 import subprocess
 import sys
@@ -6,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from speech_enhancement import registry
-from speech_enhancement.cli import args
+from speech_enhancement.cli import args, command_line
+from speech_enhancement.errors import UsageError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HEAVY = (
@@ -214,6 +217,54 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(arguments, sentence, run_main
         ("prediction", ["-", "--recursive"], "`--recursive`.* without the input -. Received: -"),
         ("streaming", ["-", "--input_device=1"], "`--input_device`.* without the input -"),
         ("export", ["--models=all", "--name_model=a"], "`--name_model`.* without --models"),
+        ("evaluation", ["--enhanced_dir=a", "--name_model=b"], "without --enhanced_dir"),
+        ("prediction", ["-", "--jobs=2"], "`--jobs`.* without the input -"),
+        (
+            "prediction",
+            ["a.wav", "--audio_output_prediction=b.wav", "--suffix=_clean"],
+            "without --audio_output_prediction",
+        ),
+        (
+            "prediction",
+            ["a.wav", "--audio_output_prediction=b.wav", "--format=flac"],
+            "without --audio_output_prediction",
+        ),
+        (
+            "prediction",
+            ["a.wav", "--no-keep_level", "--normalise_lufs=-20"],
+            "`--keep_level`.* without --normalise_lufs",
+        ),
+        (
+            "training",
+            ["--data=dynamic", "--mix_hum_snr_db", "0", "10"],
+            "with --mix_hum_probability. Received: no --mix_hum_probability",
+        ),
+        (
+            "training",
+            ["--data=dynamic", "--mix_speed_probability=0", "--mix_speed", "1", "2"],
+            "with --mix_speed_probability",
+        ),
+        (
+            "training",
+            ["--data=dynamic", "--mix_reverb_dir=rooms", "--mix_n_rooms=3"],
+            "without --mix_reverb_dir. Received: --mix_reverb_dir rooms",
+        ),
+        (
+            "training",
+            ["--data=device", "--mix_codec_compression", "0", "1"],
+            "with --data dynamic. Received: --data device",
+        ),
+        (
+            "training",
+            ["--data=dynamic", "--mixing_workers=0", "--prefetch=4"],
+            "with --mixing_workers",
+        ),
+        (
+            "data_creation",
+            ["--clean_dir=a", "--noisy_dir=b", "--augment", "--mix_snr_db", "0", "5"],
+            "`--mix_snr_db`.* without --clean_dir",
+        ),
+        ("data_creation", ["--augment", "--hop_length_frame_noise=2"], "without --augment"),
     ],
 )
 def test_an_option_without_effect_is_refused(mode, arguments, sentence, run_main):
@@ -224,10 +275,53 @@ def test_an_option_without_effect_is_refused(mode, arguments, sentence, run_main
     assert re.search(sentence, outcome.err)
 
 
+def settings_of(mode, name):
+    """Ways to give an option or the inputs of a mode, or not to: arguments and their value."""
+    if name == "inputs":
+        return [([], []), (["-"], ["-"])]
+    option = mode.options[name]
+    if option.kind is command_line.SWITCH:
+        return [([], option.default), ([f"--{name}"], True)]
+    names = re.findall(r"\w+", option.kind.limits.removeprefix("one of"))
+    settings = [([], option.default)]
+    for text in ("0", "1", "2", "0.5", "a", "auto", *names):
+        with contextlib.suppress(argparse.ArgumentTypeError):
+            n_values = option.count if isinstance(option.count, int) else 1
+            settings.append(([f"--{name}", *[text] * n_values], option.kind(text)))
+    return settings
+
+
+def arguments_that_break(broken, conditions, mode):
+    """Arguments with which all conditions hold except for one, as far as that is possible."""
+    for name in dict.fromkeys(condition.option for condition in conditions):
+        of_option = [condition for condition in conditions if condition.option == name]
+
+        def fits(setting, of_option=of_option):
+            is_right = {c: c.holds(setting[1]) is (c is not broken) for c in of_option}
+            return is_right.get(broken, True), sum(is_right.values())
+
+        yield from max(settings_of(mode, name), key=fits)[0]
+
+
+@pytest.mark.parametrize("name", args.MODES)
+def test_every_option_is_refused_where_it_is_said_to_have_no_effect(name):
+    mode = args.MODES[name]
+    for option in mode.options:
+        own = next(given for given, _ in settings_of(mode, option) if given)
+        conditions = mode.conditions(option)
+        for broken in conditions:
+            context = arguments_that_break(broken, conditions, mode)
+            with pytest.raises(UsageError) as refusal:
+                args.parse(["--mode", name, *own, *context])
+            assert str(refusal.value).startswith(
+                f"`--{option}` only has an effect {broken.words}. Received: "
+            )
+
+
 def test_inputs_and_options_come_in_any_order():
-    options = args.parse(["a.wav", "--jobs", "3", "b c.wav", "-", "--", "-d.wav", "--seed"])
+    options = args.parse(["a.wav", "--sound_track", "3", "b c.wav", "-", "--", "-d.wav", "--seed"])
     assert options.inputs == ["a.wav", "b c.wav", "-", "-d.wav", "--seed"]
-    assert options.jobs == 3
+    assert options.sound_track == 3
 
 
 def test_defaults_do_not_depend_on_the_current_folder(monkeypatch, tmp_path):

@@ -602,6 +602,7 @@ WRONG_OPTIONS = {
     ),
     ("--voice_level", "1", "2"): (2, "`--voice_level` only has an effect with --noise_level"),
     ("--hop_length_frame=0",): (2, "`--hop_length_frame` must be a whole number of at least 1"),
+    ("--augment", "--hop_length_frame=2"): (2, "`hop_length_frame` only has an effect without"),
     ("--workers=0",): (2, "`--workers` must be a whole number of at least 1. Received: 0"),
     ("--seed=-1",): (2, "`--seed` must be a whole number of at least 0. Received: -1"),
     ("--n_fft=0",): (2, "`--n_fft` must be a whole number of at least 1. Received: 0"),

@@ -278,6 +278,7 @@ WRONG = [
     (lambda f: None, ("--name_pattern", "(?P<snr>.+)"), 2, "must find a number"),
     (lambda f: None, ("--systems", "wiener", "wiener"), 2, "must differ in name"),
     (lambda f: None, ("--report_dir", "/dev/null/report"), 1, "Cannot write"),
+    (lambda f: None, ("--test_windows", "windows"), 2, "`test_windows` needs a network"),
 ]
 
 

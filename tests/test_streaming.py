@@ -300,6 +300,7 @@ def test_devices_are_listed(card, run_main):
         ),
         (["--block_ms", "0"], 2, "`--block_ms` must be a number above 0"),
         (["--level_dbfs", "5"], 2, "`--level_dbfs` must be a number from -100 to 0. Received: 5"),
+        (["--level_dbfs", "-20"], 2, "`level_dbfs` only has an effect on networks that"),
         (["--threads", "0"], 2, "`--threads` must be a whole number of at least 1"),
         (["--channels", "0"], 2, "from 1 to 64. Received: 0"),
         (["--input_device", "nothing"], 1, "No input device matching 'nothing'"),

@@ -44,6 +44,8 @@ STORED = where("data", "stored")
 DYNAMIC = where("data", "dynamic")
 DRAWN = where("data", "dynamic", "device")
 MIXED = not_given("clean_dir")
+UNNAMED = not_given("audio_output_prediction")
+WITHOUT_RESULTS = Condition("enhanced_dir", lambda folders: not folders, "without --enhanced_dir")
 PLAIN = Condition("augment", lambda augment: not augment, "without --augment")
 NOT_RESUMED = Condition("resume", lambda resume: not resume, "without --resume")
 NOT_PIPED = Condition("inputs", lambda inputs: PIPE not in inputs, f"without the input {PIPE}")
@@ -153,7 +155,7 @@ def _network(default: str) -> Group:
                 "name of the network, which is that of its files without their suffix; by default "
                 f"{default}",
                 metavar="NAME",
-                only=(not_given("models"),),
+                only=(not_given("models"), WITHOUT_RESULTS),
             ),
         ),
     )
@@ -172,24 +174,34 @@ NETWORKS = Group(
         ),
     ),
 )
-RUNTIME = Group(
-    "network",
-    (
-        Option(
-            "runtime",
-            choice(registry.RUNTIMES),
-            "auto",
-            "library that runs the network; auto selects the fastest one that is installed",
+
+
+def _runtime(threads: str = "all of them") -> Group:
+    """The options of what runs a network.
+
+    Args:
+        threads: how many processor threads there are by default, in words.
+    """
+    return Group(
+        "network",
+        (
+            Option(
+                "runtime",
+                choice(registry.RUNTIMES),
+                "auto",
+                "library that runs the network; auto selects the fastest one that is installed",
+            ),
+            Option(
+                "threads",
+                whole(1),
+                None,
+                f"total number of processor threads; by default {threads}",
+                only=(not_given("cluster"),),
+            ),
         ),
-        Option(
-            "threads",
-            whole(1),
-            None,
-            "total number of processor threads; by default all of them",
-            only=(not_given("cluster"),),
-        ),
-    ),
-)
+    )
+
+
 STRENGTH = Group(
     "denoising",
     (
@@ -286,7 +298,7 @@ SOURCES = Group(
             "split_noises_by",
             choice(("file", "class")),
             "file",
-            "whether each recording or each class of noise is in one split only",
+            "what is kept within one split: each recording (file), or each class of noise (class)",
             only=(MIXED,),
         ),
         Option(
@@ -379,7 +391,7 @@ WINDOW_CREATION = Group(
             whole(1),
             1,
             "windows of noises begin at multiples of this number of samples",
-            only=(MIXED,),
+            only=(MIXED, PLAIN),
         ),
         Option(
             "test_split",
@@ -393,8 +405,8 @@ WINDOW_CREATION = Group(
             "augment",
             SWITCH,
             False,
-            "draw windows as --data dynamic does in training, according to the options of mixing; "
-            "change the speed, tone colour and level of recorded pairs, and degrade them",
+            "draw windows according to the options of mixing, as --data dynamic does in training; "
+            "recorded pairs are only degraded and changed in speed, tone colour and level",
         ),
         Option(
             "save_clips",
@@ -499,12 +511,6 @@ LEARNING = Group(
         Option(
             "mixed_precision", SWITCH, False, "compute in float16 where this is numerically safe"
         ),
-        Option(
-            "resume",
-            SWITCH,
-            False,
-            "continue the interrupted training of --name_model, or the search for --model",
-        ),
         Option("max_windows", whole(1), None, "maximum number of training windows", only=(STORED,)),
         Option(
             "max_validation_windows",
@@ -523,6 +529,13 @@ LEARNING = Group(
         ),
     ),
 )
+
+
+def _resume(what: str) -> Group:
+    """The switch that continues what was interrupted: `what`, in words."""
+    return Group("learning", (Option("resume", SWITCH, False, f"continue {what}"),))
+
+
 FITTING = Group(
     "learning",
     (
@@ -685,6 +698,7 @@ def _mixing_option(field: dataclasses.Field[Any]) -> Option:
             field.metadata["help"],
             count="+",
             metavar="PATTERN=WEIGHT",
+            only=_mixing_conditions(field),
         )
     is_range = isinstance(default, tuple)
     value = default[0] if is_range else default
@@ -699,7 +713,22 @@ def _mixing_option(field: dataclasses.Field[Any]) -> Option:
         field.metadata["help"],
         count=2 if is_range else None,
         metavar=("LOW", "HIGH") if is_range else None,
+        only=_mixing_conditions(field),
     )
+
+
+def _mixing_conditions(field: dataclasses.Field[Any]) -> tuple[Condition, ...]:
+    """The conditions in which the option of a field of the mixing recipe has an effect."""
+    conditions = []
+    if field.metadata["needs"]:
+        conditions.append(given(f"mix_{field.metadata['needs']}"))
+    if not field.metadata["of_pairs"]:
+        conditions.append(MIXED)
+    if field.name == "codec_compression":
+        conditions.append(DYNAMIC)  # an accelerator has no codecs
+    if field.name in ("n_rooms", "reverb_rt60_s"):
+        conditions.append(not_given("mix_reverb_dir"))
+    return tuple(conditions)
 
 
 MIXTURES = Group(
@@ -719,7 +748,7 @@ MIXTURES = Group(
             whole(1),
             8,
             "number of batches that are mixed in advance",
-            only=(DYNAMIC,),
+            only=(DYNAMIC, given("mixing_workers")),
         ),
     ),
     only=(DRAWN,),
@@ -762,14 +791,14 @@ JOBS = Group(
             whole(1),
             1,
             "number of processes, each of which handles one recording at a time",
-            only=(not_given("cluster"),),
+            only=(not_given("cluster"), NOT_PIPED),
         ),
     ),
 )
 
 
 def _read_address(text: str) -> str:
-    """Where a cluster is."""
+    """The address of a cluster, or `auto`."""
     host, _, port = text.rpartition(":")
     if text != AUTO and not (host and "/" not in text and port.isdecimal()):
         raise ValueError(f"{AUTO} or HOST:PORT")
@@ -789,8 +818,9 @@ def _cluster(work: str) -> Group:
                 "cluster",
                 Kind(_read_address, f"{AUTO}|HOST:PORT"),
                 None,
-                f"Ray cluster whose nodes {work}: that of this machine, or that with the head at "
-                "this address; all of them must see the same files under the same paths",
+                f"Ray cluster whose nodes {work}: auto for the one that this machine belongs to, "
+                "or the address of its head; all nodes must see the same files under the same "
+                "paths",
                 only=(NOT_PIPED,),
             ),
         ),
@@ -839,7 +869,7 @@ RESULTS = Group(
             "audio_output_prediction",
             PATH,
             None,
-            "name of the result of a single recording",
+            "name of the result of a single recording, whose suffix is the format",
             metavar="NAME",
             only=(NOT_PIPED,),
         ),
@@ -849,19 +879,21 @@ RESULTS = Group(
             None,
             "text to append to the names of the results; by default _denoised for results beside "
             "their inputs",
-            only=(NOT_PIPED,),
+            only=(NOT_PIPED, UNNAMED),
         ),
         Option(
             "format",
             choice(registry.FORMATS),
             None,
             "format of the results; by default that of the inputs",
+            only=(UNNAMED,),
         ),
         Option(
             "keep_level",
             SWITCH,
             True,
             "keep the level of the input, instead of that of the network's output",
+            only=(not_given("normalise_lufs"),),
         ),
         Option("normalise_lufs", number(-70, 0), None, "loudness of the results, LUFS"),
         Option(
@@ -995,7 +1027,7 @@ EVALUATION = Group(
             PATH,
             None,
             "folder of the spectrograms that data_creation wrote with --test_split; the loss of "
-            "the networks on the windows of the test split is computed besides",
+            "the networks on the windows of the test split is also computed",
             only=(HAS_CLEAN,),
         ),
         Option(
@@ -1107,7 +1139,7 @@ APP = Group(
 TRAINING_DATA = (
     _windows("folder, or several folders,"),
     SOURCES,
-    _audio("that of the stored windows, or with --data dynamic that of the model"),
+    _audio("that of the stored windows, or with mixtures that of the model"),
     SEED,
 )
 MODES = {
@@ -1117,7 +1149,7 @@ MODES = {
             _network(
                 f"{registry.DEFAULT_NETWORK}, and {registry.LIVE_NETWORK} for raw samples on a pipe"
             ),
-            RUNTIME,
+            _runtime(),
             STRENGTH,
             WINDOW_OVERLAP,
             RECORDINGS,
@@ -1130,10 +1162,10 @@ MODES = {
         f"recordings, folders, patterns, or {PIPE} for standard input"
         + ("; by default the recordings of demo_data/" if places.DEMO_DATA.is_dir() else ""),
     ),
-    "app": Mode("serve a web page that denoises recordings", (NETWORK, RUNTIME, APP)),
+    "app": Mode("serve a web page that denoises recordings", (NETWORK, _runtime(), APP)),
     "streaming": Mode(
         "denoise a microphone, or samples from a pipe, as they arrive",
-        (_network(registry.LIVE_NETWORK), RUNTIME, STRENGTH, STREAMING, RAW),
+        (_network(registry.LIVE_NETWORK), _runtime("one"), STRENGTH, STREAMING, RAW),
         f"{PIPE} for samples from standard input; by default sound devices are used",
     ),
     "download": Mode("download public voices and noises", (DOWNLOAD,)),
@@ -1157,6 +1189,7 @@ MODES = {
         (
             _network("that of the model with the next number that is free"),
             LEARNING,
+            _resume("the interrupted training of --name_model"),
             FITTING,
             DESIGN,
             *TRAINING_DATA,
@@ -1168,7 +1201,15 @@ MODES = {
     ),
     "tuning": Mode(
         "search the hyper-parameters of a network",
-        (TUNING, LEARNING, DESIGN, *TRAINING_DATA, MIXTURES, MIXING),
+        (
+            TUNING,
+            LEARNING,
+            _resume("the interrupted search for --model"),
+            DESIGN,
+            *TRAINING_DATA,
+            MIXTURES,
+            MIXING,
+        ),
     ),
     "evaluation": Mode(
         "score networks, baselines and the results of other programs",
@@ -1176,7 +1217,8 @@ MODES = {
             NETWORK,
             NETWORKS,
             _pairs(
-                "folder", "with the same names as the clean ones, or of any recordings, if alone"
+                "folder",
+                "with the same names as the clean ones or, without --clean_dir, of any recordings",
             ),
             EVALUATION,
             JOBS,

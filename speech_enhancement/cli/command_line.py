@@ -40,7 +40,7 @@ REWORDED = {
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What a value of an option may be.
+    """The values that an option may have.
 
     Args:
         read: makes the value of a text, or raises a `ValueError` that says what is allowed.
@@ -119,7 +119,7 @@ def _numbers(what: str, kind: Callable[[str], float], metavar: str, limits: Limi
 
 
 def choice(names: Collection[str], read: Callable[[str], Any] = str) -> Kind:
-    """One of some names, each given as what `read` makes of it."""
+    """One of some names; the value is what `read` makes of the name."""
     return Kind(lambda text: read(_known(text, names)), "NAME", f"one of {', '.join(names)}")
 
 
@@ -128,7 +128,7 @@ class Names(list[str]):
 
 
 def names(known: Collection[str] = ()) -> Kind:
-    """One name or several, if need be of those that are known.
+    """One or several names, each of which must be known if `known` is given.
 
     An option of such values takes them as separate arguments. Names that are separated by commas
     are understood as well.
@@ -152,7 +152,7 @@ def _known(name: str, names: Collection[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """Where an option has an effect, by the value of another one in a mode that has both.
+    """A condition for an option to have an effect: the value of another option of the mode.
 
     Args:
         option: the name of the other option, or `inputs`.
@@ -166,17 +166,17 @@ class Condition:
 
 
 def where(option: str, *values: str) -> Condition:
-    """Another option has one of some values."""
+    """The condition that another option has one of some values."""
     return Condition(option, lambda v: v in values, f"with --{option} {' or '.join(values)}")
 
 
 def given(option: str) -> Condition:
-    """Another option is given, and is not 0."""
+    """The condition that another option is given, and is not 0."""
     return Condition(option, bool, f"with --{option}")
 
 
 def not_given(option: str) -> Condition:
-    """Another option, which has no default, is not given."""
+    """The condition that another option, which has no default, is not given."""
     return Condition(option, lambda v: v is None, f"without --{option}")
 
 
@@ -276,7 +276,7 @@ class Mode:
         return bool(self.inputs) if name == "inputs" else name in self.options
 
     def conditions(self, name: str) -> list[Condition]:
-        """Where an option has an effect, as far as the mode has what that depends on."""
+        """The conditions of an option that are about other options of this mode."""
         return [
             condition
             for group in self.groups
@@ -456,7 +456,7 @@ class _Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print.
+        """Raise a `UsageError` where argparse would print a message and exit.
 
         Raises:
             UsageError: always.

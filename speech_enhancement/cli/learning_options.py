@@ -22,7 +22,7 @@ STORED = ("max_windows", "max_validation_windows", "loud_weight")
 
 
 def data_of(options: argparse.Namespace) -> TrainingData:
-    """What `--data` and the options of it describe.
+    """The training data that `--data` and its options describe.
 
     Raises:
         UsageError: a value of the recipe is out of its range.

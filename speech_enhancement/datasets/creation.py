@@ -146,6 +146,11 @@ def create_data(
             voices and noises nor those of pairs.
     """
     check_folders(folders)
+    if augment and settings.hop_length != 1 and "clean_dir" not in folders:
+        raise UsageError(
+            "`hop_length_frame` only has an effect without --augment or with --clean_dir. "
+            f"Received: {settings.hop_length} with --augment"
+        )
     folders = {name: list(map(Path, several)) for name, several in folders.items()}
     recipe = recipe or (MixingConfig() if augment else MixingConfig.plain())
     drawn = _open(preparation, folders, audio, recipe, augment, settings.part)
@@ -176,7 +181,7 @@ def create_data(
 
 
 def check_folders(folders: Mapping[str, Sequence[Path]]) -> None:
-    """Refuse what no data set can be made of.
+    """Refuse folders from which no data set can be made.
 
     Raises:
         UsageError: voices and noises, or recorded pairs, are missing or given together.
@@ -370,7 +375,7 @@ def _manifest(data_set: DataSet, drawn: Drawn, seed: int) -> dict[str, Any]:
 
 
 def _write_sounds(data_set: DataSet, folder: Path) -> None:
-    """The first minutes of the windows, one after the other, to listen to."""
+    """Write the first minutes of the windows, one after the other, to listen to."""
     rate = data_set.audio.sample_rate
     n_windows = max(1, LISTEN_S * rate // data_set.audio.frame_length)
     for sound in SOUNDS:
@@ -379,7 +384,7 @@ def _write_sounds(data_set: DataSet, folder: Path) -> None:
 
 
 def _write_clips(data_set: DataSet, drawn: Drawn, settings: WindowSettings, split: str) -> None:
-    """About as much sound as the windows of a split hold, in pairs that can be scored."""
+    """Write clips that can be scored, with about as much sound as the windows of a split."""
     rate = data_set.audio.sample_rate
     length = max(round(CLIP_S * rate), data_set.audio.frame_length)
     n_windows, _ = data_set.splits[split]

@@ -117,7 +117,7 @@ class BlockExchange:
             self._append(block[:, late:])
 
     def _append(self, block: np.ndarray) -> None:
-        """Have a block played after all that is ready."""
+        """Append a block to what is ready to be played."""
         self._ready.append(block)
         self._n_ready += block.shape[1]
 
@@ -149,15 +149,16 @@ def stream_devices(
         duration_s: stop after that; never by default.
 
     Raises:
-        UsageError: the network cannot work at that rate.
+        UsageError: the network cannot work at that rate, or works at all levels although one is
+            given.
         UserError: a device is missing, or does not work in that way.
     """
     devices = devices or Devices()
     rate = devices.rate_for(enhancer)
     block = block_samples(devices.block_ms, rate)
     latency = Latency(algorithmic_latency(enhancer, rate), block / rate)
+    levels = active_rms(enhancer, level_dbfs, devices.channels)
     print(f"Denoising with {latency} of latency; press Ctrl-C to stop", file=sys.stderr)
-    levels = active_rms(level_dbfs, devices.channels)
     stream = MeteredStream(enhancer.stream(rate, devices.channels, 0, levels), rate, latency)
     # A further block is held for the network's work.
     held = round(latency.algorithmic_s * rate) + 2 * block

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from speech_enhancement.errors import UsageError
 from speech_enhancement.inference.enhancer import Enhancer, StreamingEnhancer
 from speech_enhancement.signal import dsp
 
@@ -21,7 +22,7 @@ BLOCK_MS = 16.0
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """How long sound is held.
+    """How long sound is delayed, and by what.
 
     Args:
         algorithmic_s: by the network and the sample rate conversion, s.
@@ -50,15 +51,24 @@ def block_samples(block_ms: float, rate: int) -> int:
     return max(1, round(block_ms * rate / 1000))
 
 
-def active_rms(level_dbfs: float | None, channels: int) -> np.ndarray | None:
+def active_rms(enhancer: Enhancer, level_dbfs: float | None, channels: int) -> np.ndarray | None:
     """The level of the voice in every channel (channels,), for `Enhancer.stream`.
 
     Args:
+        enhancer: the network.
         level_dbfs: the level, dBFS; unknown if none.
         channels: how many.
+
+    Raises:
+        UsageError: a level is given for a network that works at all levels.
     """
     if level_dbfs is None:
         return None
+    if enhancer.card.level_dbfs is None:
+        raise UsageError(
+            "`level_dbfs` only has an effect on networks that were trained at a single level. "
+            f"Received: {level_dbfs} for {enhancer.card.model}, which was trained at many"
+        )
     return np.full(channels, dsp.db_to_amplitude(level_dbfs), np.float32)
 
 

@@ -55,12 +55,13 @@ def stream_pipe(
         level_dbfs: level of the voice, dBFS; by default that of the network's training.
 
     Raises:
-        UsageError: the network cannot work at that rate or with so many channels.
+        UsageError: the network cannot work at that rate or with so many channels, or works at all
+            levels although one is given.
     """
     rate, channels = check_rate(raw.sample_rate), check_channels(raw.channels)
     block = block_samples(block_ms, rate)
     stream = MeteredStream(
-        enhancer.stream(rate, channels, 0, active_rms(level_dbfs, channels)),
+        enhancer.stream(rate, channels, 0, active_rms(enhancer, level_dbfs, channels)),
         rate,
         Latency(algorithmic_latency(enhancer, rate), block / rate),
     )

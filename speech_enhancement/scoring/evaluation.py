@@ -146,6 +146,8 @@ def evaluate(
     scorer, notes = choose_scorer(found, metrics, rate)
     systems = choose_systems(found[0], networks, baselines, peers)
     stems = [Path(system.source) for system in systems if system.kind == "network"]
+    if test_windows and not stems:
+        raise UsageError("`test_windows` needs a network whose loss is computed. Received: none")
     losses = held_out.losses_of(stems, test_windows) if test_windows else {}
     folder = make_folder(Path(report_dir))
     rows = score_all(found, systems, scorer, ScoreStore(folder / "rows.jsonl"), jobs)
@@ -164,8 +166,9 @@ def evaluate(
     write_report(folder, summary, rows, "listen/index.html" if listen else "")
     draw(folder, rows)
     keep_worst(folder, rows, found, systems, scorer, worst)
-    heard = found, systems, scorer, rows, summary, listen
-    listening.write_page(folder / "listen", pairs.title, *heard)
+    listening.write_page(
+        folder / "listen", pairs.title, found, systems, scorer, rows, summary, listen
+    )
     return Evaluation(folder, summary, rows)
 
 
@@ -202,7 +205,7 @@ def choose_scorer(
 
 
 def check_scored(rows: Sequence[Row]) -> None:
-    """Refuse a report on nothing.
+    """Refuse to write a report if no recording could be scored.
 
     Raises:
         UserError: no recording could be scored.
@@ -323,13 +326,13 @@ def keep_worst(
         if files:  # those of an earlier report may have been others
             shutil.rmtree(folder / "worst" / system.name, ignore_errors=True)
         for place, name in enumerate(files, 1):
-            heard = scorer.sounds(by_name[name], system)
-            sounds = {"noisy": heard.noisy, "enhanced": heard.estimate}
-            if heard.clean is not None:
-                sounds = {"clean": heard.clean, **sounds}
+            scored = scorer.sounds(by_name[name], system)
+            sounds = {"noisy": scored.noisy, "enhanced": scored.estimate}
+            if scored.clean is not None:
+                sounds = {"clean": scored.clean, **sounds}
             stem = folder / "worst" / system.name / f"{place}_{name.replace('/', '_')}"
-            figure = report_figures.example_figure(sounds, heard.rate, f"{system.name}: {name}")
+            figure = report_figures.example_figure(sounds, scored.rate, f"{system.name}: {name}")
             pictures.save_figure(figure, stem.with_name(f"{stem.name}.png"))
             for kind, sound in sounds.items():
                 path = stem.with_name(f"{stem.name}_{kind}.wav")
-                audio_io.save_audio(path, sound, heard.rate, subtype="FLOAT")
+                audio_io.save_audio(path, sound, scored.rate, subtype="FLOAT")

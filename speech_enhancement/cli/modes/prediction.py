@@ -110,7 +110,7 @@ def destination_of(options: argparse.Namespace) -> Destination:
 
 
 def check_pipe(inputs: list[str]) -> None:
-    """Refuse what a pipe has no place for.
+    """Refuse other inputs beside a pipe.
 
     Raises:
         UsageError: there are other inputs.

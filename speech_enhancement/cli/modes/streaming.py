@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse inputs that are no samples.
+    """Refuse inputs other than a pipe of samples.
 
     Raises:
         UsageError: there are others than a pipe, or a pipe without a format.
@@ -44,7 +44,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def load(options: argparse.Namespace) -> Enhancer:
-    """The network; one thread answers soonest unless the user wants more."""
+    """Load the network, by default on one thread, which has the lowest latency."""
     return Enhancer.load(
         network_files.stem_in(options.weights_folder, options.name_model),
         options.runtime,
@@ -55,7 +55,7 @@ def load(options: argparse.Namespace) -> Enhancer:
 
 
 def devices_of(options: argparse.Namespace) -> Devices:
-    """What to listen to and to play on."""
+    """The sound devices, and how they are used."""
     return Devices(
         device(options.input_device),
         device(options.output_device),
