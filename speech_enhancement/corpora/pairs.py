@@ -216,7 +216,7 @@ def _check_same(
     path: Path,
     other: Header,
 ) -> None:
-    """Refuse a partner that differs in what alignment cannot mend."""
+    """Refuse a partner with other channels, another rate, or a very different length."""
     if clean.channels != other.channels:
         what = f"{clean.channels} channels and {path} has {other.channels}"
         raise UserError(
@@ -328,7 +328,7 @@ def with_pattern(pairs: Sequence[Scored], pattern: str) -> list[Scored]:
 
 
 def _note_of_name(name: str, expression: re.Pattern[str]) -> dict[str, Any]:
-    """What a name says."""
+    """The class and the SNR that a name contains."""
     found = expression.search(name)
     if not found:
         raise UsageError(f"`name_pattern` must match every name. Received: {name}")
@@ -342,7 +342,7 @@ def _note_of_name(name: str, expression: re.Pattern[str]) -> dict[str, Any]:
 
 
 def _note(noise_class: str | None, snr: str | None) -> dict[str, Any]:
-    """Fields of `Pair` for the texts of a class and an SNR."""
+    """The fields of `Pair` that hold a class and an SNR, which are given as texts."""
     note: dict[str, Any] = {}
     if noise_class:
         note["noise_class"] = noise_class

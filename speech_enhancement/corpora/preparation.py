@@ -239,7 +239,7 @@ def _part(
     seed: int,
     key: Callable[[PoolRecording], Any],
 ) -> tuple[list[int], list[int]]:
-    """Two parts of usable recordings, of which the second has a share of the audio."""
+    """Split usable recordings in two; the second part has a given share of the audio."""
     recordings = [pool.recordings[index] for index in usable]
     first, second = (
         [usable[place] for place in side] for side in sources.split(recordings, share, seed, key)
@@ -320,7 +320,7 @@ def open_pairs(clean_dirs: Folders, noisy_dirs: Folders, preparation: Preparatio
 
 
 def reasons_of(pools: Iterable[AudioPool]) -> list[str]:
-    """A sentence for each file that pools could not take."""
+    """A sentence for each file that could not be decoded into the pools."""
     return [reason for pool in pools for _, reason in pool.bad]
 
 

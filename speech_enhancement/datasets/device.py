@@ -29,7 +29,7 @@ MEGA = 1e6
 
 
 class DeviceMixtures(NewMixtures):
-    """Keys of mixtures; a batch is one of keys until the step makes windows of it.
+    """Batches of random keys, from which the training step draws mixtures on the device.
 
     A key gives the same mixture on the same kind of device. Call `attach` before `fit`.
 

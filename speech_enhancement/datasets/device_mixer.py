@@ -25,7 +25,6 @@ from speech_enhancement.mixing.mixer import Mixer
 
 Array = Any  # a `jax.Array`
 Pools = dict[str, Any]
-Pair = tuple[Array, Array]
 
 
 class DeviceMixer:
@@ -60,7 +59,7 @@ class DeviceMixer:
         """Memory that the pools take."""
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self.pools))
 
-    def batch(self, pools: Pools, keys: Array) -> Pair:
+    def batch(self, pools: Pools, keys: Array) -> tuple[Array, Array]:
         """Noisy and clean windows, float32 (batch, frame_length), twice.
 
         Args:
@@ -68,13 +67,13 @@ class DeviceMixer:
             keys: uint32 (batch, 2), one for each mixture; the same key gives the same mixture.
         """
 
-        def draw(key: Array) -> Pair:
+        def draw(key: Array) -> tuple[Array, Array]:
             return self.draw(pools, jax.random.wrap_key_data(key))
 
         # One after the other, processors can leave out what does not happen; see `_changed`.
         return jax.lax.map(draw, keys) if self._one_by_one else jax.vmap(draw)(keys)
 
-    def draw(self, pools: Pools, key: Array) -> Pair:
+    def draw(self, pools: Pools, key: Array) -> tuple[Array, Array]:
         """One mixture: noisy and clean, float32 (frame_length,) each."""
         config, draws = self.config, Draws(key)
         kind = draws.uniform()
@@ -125,7 +124,7 @@ class DeviceMixer:
         chosen = jnp.where(draws.chance(config.reverb_probability), chosen, 0)
         is_coloured = draws.chance(config.equalise_probability)
 
-        def filtered(pair: Pair) -> Pair:
+        def filtered(pair: tuple[Array, Array]) -> tuple[Array, Array]:
             colour = jnp.where(is_coloured, self._colour(draws), 1.0)
             spectrum = self.transform.forward(pair[0]) * colour
             if config.voice_low_cut_hz:
@@ -144,7 +143,7 @@ class DeviceMixer:
         return sound, target, drop_db
 
     def _factor(self, draws: Draws, probability: float, limits: tuple[float, float]) -> Array:
-        """A speed, 1 unless something happens."""
+        """A random speed with some probability, and 1 otherwise."""
         return jnp.where(draws.chance(probability), draws.uniform(*limits), 1.0)
 
     def _crop(self, streams: Pools, draws: Draws, kind: Any, factor: Array | None) -> Array:
@@ -160,8 +159,8 @@ class DeviceMixer:
             lambda start: jax.lax.dynamic_slice(streams["samples"], (start,), (length,))
         )(starts)
         crops = crops.astype(jnp.float32) * gain  # (attempts, length)
-        heard = jnp.arange(length) < self.length * (1.0 if factor is None else factor)
-        rms = jnp.sqrt(jnp.sum(jnp.square(crops) * heard, axis=1) / heard.sum())
+        is_used = jnp.arange(length) < self.length * (1.0 if factor is None else factor)
+        rms = jnp.sqrt(jnp.sum(jnp.square(crops) * is_used, axis=1) / is_used.sum())
         audible = rms > mixer.AUDIBLE_RE_RECORDING * streams["level"][stream]
         first = jnp.where(audible.any(), jnp.argmax(audible), mixer.CROP_ATTEMPTS - 1)
         crop = crops[first]
@@ -174,7 +173,7 @@ class DeviceMixer:
             lambda: signals.played(crop, factor, self.length),
         )
 
-    def _with_turn(self, pools: Pools, draws: Draws, voice: Array) -> Pair:
+    def _with_turn(self, pools: Pools, draws: Draws, voice: Array) -> tuple[Array, Array]:
         """A voice of which another takes a part, and how much softer one of them is, dB."""
         other = self._crop(pools["voice"], draws, 0, None)
         other = other * (self._level(voice) / self._level(other))
@@ -201,9 +200,9 @@ class DeviceMixer:
         source = jnp.where(after, time - gap, time)
         begin, end = jnp.where(after, cut, 0.0), jnp.where(after, length - gap, cut)
         fades = signals.ramp(source, begin, fade) * signals.ramp(end - 1.0 - source, 0.0, fade)
-        heard = after | (time < cut)
+        is_sound = after | (time < cut)
         moved = voice[jnp.clip(source, 0, length - 1).astype(jnp.int32)]
-        return jnp.where(heard, moved * fades, 0.0)
+        return jnp.where(is_sound, moved * fades, 0.0)
 
     def _colour(self, draws: Draws) -> Array:
         """The response of a random tone colour."""
@@ -249,7 +248,7 @@ class DeviceMixer:
     def _added(
         self, pools: Pools, draws: Draws, noisy: Array, kind: str, gain_db: Array, happens: Array
     ) -> Array:
-        """A sound with what was computed beforehand, at a level re its own, if it happens."""
+        """A sound to which a computed one is added, if it happens, at a level relative to it."""
 
         def with_noise(noisy: Array) -> Array:
             noise = self._crop(pools["noise"], draws, KINDS.index(kind), None)
@@ -275,7 +274,7 @@ class DeviceMixer:
         return noisy
 
     def _pops(self, draws: Draws) -> Array:
-        """One to three pops re a level of 1; see `augment.add_pops`."""
+        """One to three pops, relative to a level of 1; see `augment.add_pops`."""
         time = jnp.arange(self.length) / self.rate
         count = 1.0 + jnp.floor(draws.uniform(0.0, augment.MOST_POPS))
         total = jnp.zeros(self.length)
@@ -289,7 +288,7 @@ class DeviceMixer:
             total += happens * gain / jnp.maximum(jnp.abs(wave).max(), 1e-6) * wave
         return total
 
-    def _at_level(self, draws: Draws, noisy: Array, clean: Array) -> Pair:
+    def _at_level(self, draws: Draws, noisy: Array, clean: Array) -> tuple[Array, Array]:
         """See `Recipe._at_level`."""
         wanted = amplitude(draws.uniform(*self.config.level_dbfs))
         peak = jnp.maximum(jnp.abs(noisy).max(), jnp.abs(clean).max())
@@ -298,7 +297,9 @@ class DeviceMixer:
         )
         return noisy * gain, clean * gain
 
-    def _degraded(self, pools: Pools, draws: Draws, noisy: Array, clean: Array) -> Pair:
+    def _degraded(
+        self, pools: Pools, draws: Draws, noisy: Array, clean: Array
+    ) -> tuple[Array, Array]:
         """See `Recipe._degrade`; without codecs."""
         config = self.config
         if config.volume_probability:
@@ -328,8 +329,8 @@ class DeviceMixer:
         inside = (source >= 0) & (source < self.length)
         return jnp.where(inside, waveform[jnp.clip(source, 0, self.length - 1)], 0.0)
 
-    def _narrowed(self, draws: Draws, noisy: Array, clean: Array) -> Pair:
-        """Both without what lines, codecs and old recordings leave out, if anything does."""
+    def _narrowed(self, draws: Draws, noisy: Array, clean: Array) -> tuple[Array, Array]:
+        """Both, perhaps limited to the band of telephone lines, codecs or old recordings."""
         config, frequency, gains = self.config, self.transform.frequency, []
         steep = augment.STEEP_ORDER
         if config.low_pass_probability:

@@ -103,8 +103,8 @@ def _recorded(
             else:
                 yield pool.read(index, 0, n_samples), share * n_samples / total
         if short:
-            heard = sum(pool.recordings[index].n_samples for index in short)
-            yield _chained(recordings, short, 2 * length, pause, rng), share * heard / total
+            in_short = sum(pool.recordings[index].n_samples for index in short)
+            yield _chained(recordings, short, 2 * length, pause, rng), share * in_short / total
 
 
 def _chained(

@@ -28,7 +28,7 @@ from speech_enhancement.files.atomic import replacing
 
 MANIFEST = "manifest.json"
 LOCK = ".windows.lock"
-JOURNAL = "manifest.json.unfinished"
+JOURNAL = f"{MANIFEST}.unfinished"
 PARTIAL = ".partial"
 CONFIGURED = json_files.record({"configuration": json_files.anything})
 BLOCK = 512  # bytes, the unit of st_blocks whatever the disk
@@ -81,7 +81,7 @@ class ArrayFile:
         return self.path.is_file() and self.path.stat().st_size == self.size
 
     def missing_bytes(self) -> int:
-        """What it will still take of the disk."""
+        """The bytes that it will still occupy on the disk."""
         present = next((p for p in (self.partial, self.path) if p.is_file()), None)
         return self.size - (_bytes_on_disk(present) if present else 0)
 
@@ -191,11 +191,11 @@ class WindowStore:
 
     @property
     def _journal_path(self) -> Path:
-        """The file of the configuration, on its first line, and the chunks that are done."""
+        """The journal: the configuration on its first line, then the chunks that are done."""
         return self.folder / JOURNAL
 
     def _begin(self, overwrite: bool) -> None:
-        """Continue what the journal tells of, or make way and allocate."""
+        """Continue the data set of the journal, or delete what is there and allocate a new one."""
         stored, done = self._read_journal()
         if stored == self.configuration and all(array.exists() for array in self.arrays):
             self.done = done
@@ -280,7 +280,7 @@ class WindowStore:
 
 
 def _bytes_on_disk(path: Path) -> int:
-    """What a file takes of the disk, or its length where the system does not say."""
+    """The bytes that a file occupies on the disk, or its length where the system does not tell."""
     facts = path.stat()
     return facts.st_blocks * BLOCK if hasattr(facts, "st_blocks") else facts.st_size
 

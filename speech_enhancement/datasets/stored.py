@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from speech_enhancement.config import AudioConfig
+from speech_enhancement.datasets.store import MANIFEST
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import json_files
 from speech_enhancement.files.json_files import (
@@ -25,7 +26,6 @@ from speech_enhancement.files.json_files import (
 from speech_enhancement.signal import dsp
 from speech_enhancement.signal.features import Features
 
-MANIFEST = "manifest.json"
 CONTENT = record(
     {
         "audio": table(anything),
@@ -38,7 +38,7 @@ LARGEST_WEIGHT = 8.0
 
 
 def load_manifest(folder: Path) -> dict[str, Any]:
-    """What data_creation wrote about its windows.
+    """Read the manifest that data_creation wrote about its windows.
 
     Args:
         folder: folder of the spectrograms.

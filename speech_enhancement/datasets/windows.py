@@ -313,7 +313,7 @@ class RecipeWindows:
 
 
 class AugmentedPairs:
-    """Windows of recorded pairs to which a recipe does what it can.
+    """Windows of recorded pairs, augmented by the parts of a recipe that apply to pairs.
 
     Args:
         pairs: the plain windows.
@@ -371,7 +371,7 @@ def _peak(waveform: np.ndarray) -> float:
 
 
 def _set_levels(rows: np.ndarray, voice_rms: np.ndarray, noise_rms: np.ndarray) -> None:
-    """Tell of the levels of voices and noises; finite even for silence."""
+    """Write the levels of voices and noises into `rows`; they are finite even for silence."""
     voice_db, noise_db = (20.0 * np.log10(rms + LOWEST_RMS) for rms in (voice_rms, noise_rms))
     rows["level_dbfs"] = voice_db
     rows["snr_db"] = voice_db - noise_db

@@ -145,7 +145,7 @@ class WindowWriter:
 
 
 def _sum_and_halves(both: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is noisy, what is voice and what is noise, of voices followed by noises."""
+    """Noisy sound, voices and noises, given the voices followed by the noises."""
     half = len(both) // 2
     return both[:half] + both[half:], both[:half], both[half:]
 

@@ -57,7 +57,7 @@ class RealSound:
 
     @property
     def seconds(self) -> float:
-        """Length of all of it, s."""
+        """Duration of all recordings, s."""
         return self.waveforms.size / self.card.audio.sample_rate
 
     def denoise(self, network: Network) -> np.ndarray:

@@ -123,7 +123,7 @@ def export_network(
 def proved(
     row: ExportRow, exporter: Exporter, path: Path, sound: RealSound, wanted: np.ndarray
 ) -> ExportRow:
-    """The row with the figures of an exported network.
+    """Compare an exported network with Keras; gives its row of the report.
 
     Raises:
         UserError: it does not run, or does not sound as it does in Keras.
@@ -190,7 +190,7 @@ def first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Say what the system says when a folder cannot be written, in one sentence.
+    """Raise a `UserError` of one sentence if the folder cannot be written.
 
     Raises:
         UserError: it cannot.

@@ -34,11 +34,11 @@ from speech_enhancement import places, registry
 from speech_enhancement.errors import UserError
 from speech_enhancement.inference import keras_archive, network_files, runtime
 from speech_enhancement.inference.card import ModelCard, file_sha256
+from speech_enhancement.inference.runtime import State
 from speech_enhancement.models.base import DenoisingHyperModel
 from speech_enhancement.signal.features import Network
 from speech_enhancement.training import saving
 
-State = dict[str, np.ndarray]
 RECURRENT_OPERATORS = {"LSTM", "GRU", "RNN", "Loop", "Scan"}
 
 
@@ -332,7 +332,7 @@ def require_tensorflow(name: str) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep to itself what converters say about their own work."""
+    """Suppress what converters print about their own work."""
     level = logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -470,6 +470,6 @@ def _create(temporary: Path, path: Path, sound_format: SoundFormat) -> soundfile
 
 
 def _try_to_append(path: Path) -> None:
-    """Fail as the system does when a file cannot grow, which libsndfile keeps to itself."""
+    """Raise the system's error if the file cannot grow, which libsndfile does not report."""
     with path.open("ab") as file:
         file.write(bytes(PROBE_BYTES))

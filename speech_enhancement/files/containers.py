@@ -71,7 +71,7 @@ def is_likely(path: Path) -> bool:
 
 
 def find_track(path: Path, number: int | None = None) -> Track:
-    """What a container says of one of its sounds.
+    """Read the properties of one sound track of a container.
 
     Args:
         path: the file.
@@ -120,12 +120,12 @@ def read_track(path: Path, track: Track) -> Iterator[np.ndarray]:
 
 
 def _tracks(count: int) -> str:
-    """So many sounds in words."""
+    """The number of sound tracks, in words."""
     return f"{count} {'track' if count == 1 else 'tracks'} of sound"
 
 
 def _notes(n_tracks: int, number: int | None, delay_s: float) -> Iterator[str]:
-    """What was chosen for the listener, and what was done."""
+    """Notes on which sound track was chosen, and on how it was changed."""
     if n_tracks > 1 and number is None:
         yield f"it has {_tracks(n_tracks)}; the first was taken (--sound_track takes another)"
     if delay_s > 0.0:

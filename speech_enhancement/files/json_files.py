@@ -125,7 +125,7 @@ def truth(value: Any, place: str) -> None:
 
 
 def whole(least: int, most: int = LARGEST_WHOLE) -> Check:
-    """Whole numbers within limits, which are included."""
+    """A check of whole numbers within limits, which are included."""
 
     def check(value: Any, place: str) -> None:
         fits = type(value) is int and least <= value <= most
@@ -135,7 +135,7 @@ def whole(least: int, most: int = LARGEST_WHOLE) -> Check:
 
 
 def number(least: float = -math.inf, most: float = math.inf) -> Check:
-    """Finite numbers within limits, which are included."""
+    """A check of finite numbers within limits, which are included."""
     limits = "" if math.isinf(most) else f" from {least:g} to {most:g}"
 
     def check(value: Any, place: str) -> None:
@@ -146,17 +146,17 @@ def number(least: float = -math.inf, most: float = math.inf) -> Check:
 
 
 def any_number(value: Any, place: str) -> None:
-    """Numbers, also those that are not finite."""
+    """Check that a value is a number, which need not be finite."""
     _require(type(value) in (int, float), value, place, "a number")
 
 
 def scalar(value: Any, place: str) -> None:
-    """What is neither a list nor an object."""
+    """Check that a value is neither a list nor an object."""
     _require(not isinstance(value, list | dict), value, place, "a single value")
 
 
 def text(longest: int = LONGEST_LINE) -> Check:
-    """Texts of at most so many characters."""
+    """A check of texts of at most so many characters."""
 
     def check(value: Any, place: str) -> None:
         _require(isinstance(value, str) and len(value) <= longest, value, place, "a text")
@@ -165,7 +165,7 @@ def text(longest: int = LONGEST_LINE) -> Check:
 
 
 def optional(check_value: Check) -> Check:
-    """What another check takes, or null."""
+    """A check that accepts null, and what another check accepts."""
 
     def check(value: Any, place: str) -> None:
         if value is not None:
@@ -175,7 +175,7 @@ def optional(check_value: Check) -> Check:
 
 
 def items(check_item: Check) -> Check:
-    """Lists of what another check takes."""
+    """A check of lists whose items another check accepts."""
 
     def check(value: Any, place: str) -> None:
         _require(isinstance(value, list), value, place, "a list")
@@ -186,7 +186,7 @@ def items(check_item: Check) -> Check:
 
 
 def row(*checks: Check) -> Check:
-    """Lists with an item for each of some checks."""
+    """A check of lists with one item for each of some checks."""
 
     def check(value: Any, place: str) -> None:
         fits = isinstance(value, list) and len(value) == len(checks)
@@ -198,7 +198,7 @@ def row(*checks: Check) -> Check:
 
 
 def table(check_value: Check) -> Check:
-    """Objects with any names, and values that another check takes."""
+    """A check of objects with any names, whose values another check accepts."""
 
     def check(value: Any, place: str) -> None:
         _require(isinstance(value, dict), value, place, "an object")
@@ -213,7 +213,7 @@ def record(
     optional: Mapping[str, Check] | None = None,
     others: bool = True,
 ) -> Check:
-    """Objects with certain names.
+    """A check of objects with certain names.
 
     Args:
         fields: those that must be there, with what is expected of their values.
@@ -237,7 +237,7 @@ def record(
 
 
 def _within(place: str, name: str) -> str:
-    """The place of a field."""
+    """The place of a field, in words for a message."""
     return f"{place}.{name}" if place else name
 
 

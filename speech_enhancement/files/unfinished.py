@@ -172,7 +172,7 @@ def _ogg_fault(file: BinaryIO, end: int) -> Fault:
 
 
 def _flac_fault(file: BinaryIO, end: int) -> Fault:
-    """That of a FLAC file whose header counts samples that its last frame does not reach."""
+    """The fault of a FLAC file whose header counts samples that its last frame does not reach."""
     file.seek(FLAC_INFO_AT)
     info = file.read(18).ljust(18, b"\0")
     block_size = int.from_bytes(info[2:4])

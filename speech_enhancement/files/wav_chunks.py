@@ -76,7 +76,7 @@ def cut(chunks: Chunks, begin: int, is_whole: bool) -> Chunks:
 
 
 def _later(broadcast: bytes, samples: int) -> bytes:
-    """A `bext` chunk whose recording begins some samples later."""
+    """A `bext` chunk with the time reference moved by some samples."""
     end = TIME_REFERENCE + 8
     if len(broadcast) < end:
         return broadcast

@@ -59,7 +59,7 @@ class Resampler:
 
 @dataclasses.dataclass(frozen=True)
 class GainLimits:
-    """How much of what a network does is done.
+    """How much of a network's attenuation is applied.
 
     Args:
         strength: 0 leaves the sound as it is, 1 does all; in between, the attenuation in dB is

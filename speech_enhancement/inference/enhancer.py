@@ -249,7 +249,7 @@ class StreamingEnhancer:
         return _like_input(rest, self._channel_axis)
 
     def _check_open(self) -> None:
-        """Refuse what comes after the end."""
+        """Refuse blocks after the recording has ended."""
         if self._has_ended:
             raise UsageError("This recording has ended; begin another with `Enhancer.stream`")
 
@@ -343,10 +343,10 @@ def check_overlap(window_overlap: float | None, card: ModelCard, name: str) -> N
 
 
 def check_rate(rate: float) -> int:
-    """The rate itself, if it is one that can be denoised; 16000.0 is, too.
+    """Refuse a rate that cannot be denoised; whole numbers of the type float are accepted.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it cannot be denoised.
     """
     if not isinstance(rate, numbers.Real) or not MIN_RATE <= rate <= MAX_RATE or rate % 1:
         raise UsageError(
@@ -356,10 +356,10 @@ def check_rate(rate: float) -> int:
 
 
 def check_channels(channels: int) -> int:
-    """The number of channels itself, if it can be denoised.
+    """Refuse a number of channels that cannot be denoised.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it cannot be denoised.
     """
     if not 1 <= channels <= MAX_CHANNELS:
         raise UsageError(

@@ -29,7 +29,7 @@ TINY_POWER = 1e-20
 
 
 class UpperBand:
-    """Takes sound above a network's band, and gives what of it is to be taken away.
+    """Computes what has to be removed from the band above that of a network.
 
     What comes out is as long as what went in, and the same for every size of the blocks.
 
@@ -57,7 +57,7 @@ class UpperBand:
         self._speech = np.zeros_like(self._noise)  # power let through in the frame before
 
     def feed(self, upper: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """What is to be taken away, as far as it is final.
+        """The sound to remove, as far as it is final.
 
         Args:
             upper: the sound above the network's band (channels, samples).
@@ -85,7 +85,7 @@ class UpperBand:
         return rest[:, :owed]
 
     def _frame(self, upper: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """Half a window of what is taken away (channels, hop)."""
+        """Half a window of the sound to remove (channels, hop)."""
         spectrum = np.fft.rfft(upper * self._window, axis=-1)
         power = spectrum.real**2 + spectrum.imag**2
         bands = np.add.reduceat(power, self._starts, axis=-1) + TINY_POWER  # (channels, bands)

@@ -20,10 +20,9 @@ import soxr
 
 from speech_enhancement.errors import UserError
 from speech_enhancement.mixing import reverberation, synthetic_noise
+from speech_enhancement.mixing.recipe import Range
 from speech_enhancement.mixing.reverberation import ImpulseResponse
 from speech_enhancement.signal import dsp
-
-Range = tuple[float, float]
 
 CODECS = {"vorbis": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"), "mp3": ("MP3", "MPEG_LAYER_III")}
 CODEC_RATES = {
@@ -536,6 +535,6 @@ def _spectrogram(waveform: np.ndarray, n_fft: int) -> np.ndarray:
 
 
 def _added(waveform: np.ndarray, noise: np.ndarray, rate: int, gain_db: float) -> np.ndarray:
-    """The waveform with a noise at a level re its own active frames."""
+    """The waveform with noise added at a level relative to its own active frames."""
     level = dsp.active_rms(waveform, rate)
     return dsp.mix_at_snr(waveform, noise, -gain_db, level, dsp.active_rms(noise, rate))[0]

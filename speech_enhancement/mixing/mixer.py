@@ -168,7 +168,7 @@ class Recipe:
     def _finish(
         self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The pair disturbed, at a level, and degraded."""
+        """Add disturbances to the pair, set its level, and degrade it."""
         return self._degrade(rng, *self._at_level(rng, self._disturb(rng, noisy), clean))
 
     def _disturb(self, rng: np.random.Generator, noisy: np.ndarray) -> np.ndarray:
@@ -194,7 +194,7 @@ class Recipe:
     def _degrade(
         self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Now and then what devices and networks do to a mixture.
+        """Degrade the pair, with the recipe's probabilities, as devices and networks do.
 
         The clean target is moved, made louder and robbed of its highs with it; else it stays as it
         is. A network whose target kept the highs would learn to invent them.
@@ -224,7 +224,7 @@ class Recipe:
     def _narrow(
         self, rng: np.random.Generator, noisy: np.ndarray, clean: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Now and then a pair without what lines and codecs leave out, the target with the rest."""
+        """Limit the band of both, with the recipe's probabilities, as lines and codecs do."""
         config, rate = self.config, self.audio.sample_rate
         filters: list[tuple[Callable[..., np.ndarray], tuple[Range, ...]]] = []
         if _chance(rng, config.steep_low_pass_probability):
@@ -510,7 +510,7 @@ def faded(waveform: np.ndarray, rate: int) -> np.ndarray:
 def _both(
     change: Callable[[np.ndarray], np.ndarray], pair: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Two waveforms, changed alike."""
+    """Apply the same change to two waveforms."""
     return change(pair[0]), change(pair[1])
 
 
@@ -521,7 +521,7 @@ def _sometimes(rng: np.random.Generator, probability: float, limits: tuple[float
 
 
 def _chance(rng: np.random.Generator, probability: float) -> bool:
-    """Whether something happens; what never does draws nothing, so that seeds keep their sound."""
+    """Draw whether something happens; with probability 0, no random number is used."""
     return probability > 0.0 and rng.uniform() < probability
 
 

@@ -162,7 +162,7 @@ class DenoisingHyperModel(keras_tuner.HyperModel):
         return {"noise_db": noise_db, "clean": clean}.get(self.features.target, "sigmoid")
 
     def require_sides(self, stride: int) -> None:
-        """Refuse spectrograms that the network would halve into nothing.
+        """Refuse spectrograms that are too small for a network that halves their sides.
 
         Raises:
             UsageError: bins or frames are fewer than `stride`.

@@ -112,7 +112,7 @@ class DPCRN(DenoisingHyperModel):
         return ApplyMask(name="apply_mask")([compressed, mask])
 
     def fitting_losses(self) -> tuple[str, ...]:
-        """PESQ is made for one sample rate and for more than a syllable."""
+        """Leave out PESQ where it is not defined: at other sample rates, and for short windows."""
         fits = (
             self.audio.sample_rate == pesq_disturbance.SAMPLE_RATE
             and self.audio.frame_length >= pesq_disturbance.FEWEST_SAMPLES
@@ -211,7 +211,7 @@ class Compress(layers.Layer):
     """(batch, T, F, 2) complex channels -> (batch, T, F, 3) compressed magnitude, re, im."""
 
     def call(self, spectrum):
-        """Magnitude to the power of 0.3, phase as it is."""
+        """Raise the magnitude to a power of 0.3, and keep the phase."""
         power = ops.sum(ops.square(spectrum), axis=-1, keepdims=True) + EPSILON
         scaled = spectrum * ops.power(power, 0.5 * (COMPRESSION - 1.0))
         return ops.concatenate([ops.power(power, 0.5 * COMPRESSION), scaled], axis=-1)

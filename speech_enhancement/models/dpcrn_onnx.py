@@ -60,7 +60,7 @@ class Graph:
         return self.run("Transpose", x, perm=order)
 
     def take(self, x: str, index: int, axis: int) -> str:
-        """One index of an axis, which vanishes."""
+        """Select one index of an axis, which is removed."""
         return self.run("Gather", x, self.constant(index, np.int64), axis=axis)
 
     def stack(self, values: list[str], axis: int) -> str:

@@ -117,7 +117,7 @@ def bark_spectrum(waveform):
 
 @functools.cache
 def aligned_bins() -> np.ndarray:
-    """1 for the bins by which levels are aligned, 0 for others, float32 (bins,)."""
+    """A mask of the bins by which levels are aligned, float32 (bins,)."""
     hz = np.fft.rfftfreq(N_FFT, 1.0 / SAMPLE_RATE)
     return ((hz >= ALIGNED_BAND_HZ[0]) & (hz <= ALIGNED_BAND_HZ[1])).astype(np.float32)
 

@@ -92,7 +92,7 @@ class BatchSettings:
 
 
 def _that_matters(facts: Record) -> Record:
-    """What of the options of a result makes it another, so that new ones leave old results be.
+    """The options that change a result, so that results made before an option existed stay valid.
 
     Noise and picture are files beside it, which are there or not.
     """
@@ -139,7 +139,7 @@ class Worker:
         return record
 
     def _log(self, job: Job) -> JobLog:
-        """What is known of the results beside a job's."""
+        """The log of the folder that the job's result belongs to."""
         if job.root not in self._logs:
             self._logs[job.root] = JobLog(job.root)
         return self._logs[job.root]
@@ -194,7 +194,7 @@ class Worker:
 
 
 def _same(known: Record, wanted: Record, output_bytes: int) -> bool:
-    """Whether a result that is known is the one that is wanted."""
+    """Whether the log's record is that of the result that is wanted."""
     return (
         known.get("status") == DONE
         and known.get("input_sha256") == wanted["input_sha256"]
@@ -365,7 +365,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _told(results: Iterator[tuple[Job, Any]]) -> Iterator[tuple[Job, Record]]:
-    """Jobs and their records; a job that ended its process has failed."""
+    """Jobs and their records; a job whose process died counts as failed."""
     for job, record in results:
         died = f"Cannot denoise {job.source}: {workers.DIED}"
         yield job, failure(job, died) if record == workers.DIED else record

@@ -46,7 +46,7 @@ Progress = Callable[[int, int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class FileOptions:
-    """What is done to each recording beside denoising.
+    """What else is done to each recording.
 
     Args:
         raw: how to read it if it has no header.
@@ -292,7 +292,7 @@ class _AverageLoss:
         self._average += float(np.vdot(average, average)) / len(average)
 
     def note(self) -> str:
-        """What to say, if channels that have nothing in common would lose far less."""
+        """A note, if averaging loses far more than it would with unrelated channels."""
         expected = self._channels / self._n_channels
         if self._average >= CANCELLED * expected:
             return ""
@@ -332,7 +332,7 @@ def _denoised(
 
 
 def _shown(waiting: list[np.ndarray], clean: np.ndarray, sinks: list[Sink]) -> Iterator[np.ndarray]:
-    """Take as much noisy sound from what waits as there is clean, and show both."""
+    """Pass a clean block to the sinks with the noisy samples that belong to it."""
     ready = clean.shape[1]
     if not ready:
         return

@@ -69,7 +69,7 @@ def _short(path: Path) -> str:
 
 
 def _totals(records: list[Record]) -> str:
-    """How many recordings went how, and how fast."""
+    """How many recordings were denoised, skipped and failed, and how fast."""
     counts = collections.Counter(record["status"] for record in records)
     text = ", ".join(f"{counts[s]} {s}" for s in (DONE, SKIPPED, FAILED) if counts[s])
     done = [record for record in records if record["status"] == DONE]

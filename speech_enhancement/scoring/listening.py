@@ -91,14 +91,14 @@ def write_page(
     """
     _remove_page(folder)
     scores = {(row["file"], row["system"]): row["scores"] for row in rows if "scores" in row}
-    heard = [pair for pair in pairs if (pair.name, systems[0].name) in scores]
-    if not count or not heard:
+    scored = [pair for pair in pairs if (pair.name, systems[0].name) in scores]
+    if not count or not scored:
         return
-    places = np.linspace(0, len(heard) - 1, min(count, len(heard))).round().astype(int)
+    places = np.linspace(0, len(scored) - 1, min(count, len(scored))).round().astype(int)
     sections = []
     for number, place in enumerate(places, 1):
-        versions = versions_of(heard[place], systems, scorer, scores)
-        sections.append(_section(folder, number, heard[place].name, versions))
+        versions = versions_of(scored[place], systems, scorer, scores)
+        sections.append(_section(folder, number, scored[place].name, versions))
     with atomic.replacing(folder / "index.html") as temporary:
         page = _page(title, [_means(summary), *sections])
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")

@@ -164,7 +164,7 @@ def loss_table(losses: dict[str, dict[str, Any]]) -> str:
 
 
 def _loss_cell(value: float | None) -> str:
-    """A loss for people."""
+    """A loss as the table shows it."""
     return "-" if value is None else f"{value:.4g}"
 
 

@@ -191,7 +191,7 @@ def _load_channels(path: Path) -> tuple[np.ndarray, int]:
 
 @functools.lru_cache(maxsize=4)
 def made(system: System) -> Any:
-    """A system's object, kept for the files to come."""
+    """The object of a system, which is kept for further files."""
     return system.make()
 
 

@@ -127,7 +127,7 @@ def by_recording(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _verdicts(scores: dict[str, dict[str, float]]) -> dict[str, list[str]]:
-    """Of each system, the verdict and the change against the noisy recording."""
+    """The verdict on each system, and the change relative to the noisy recording."""
     before = scores.get("noisy", {})
     return {
         system: [verdict(each), "" if system == "noisy" else change(before, each)]
@@ -154,7 +154,7 @@ def grading_metric(scores: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _only(row: Row, field: str) -> Row:
-    """One thing that is said about a file and a system."""
+    """One field of a row, with the file and the system that it is about."""
     return {name: row[name] for name in ("file", "system", field)}
 
 

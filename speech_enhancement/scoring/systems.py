@@ -18,7 +18,7 @@ from speech_enhancement.inference.card import ModelCard
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """Something that is scored: the noisy input, a network, a baseline, a peer or a folder.
+    """A system to score: the noisy input, a network, a baseline, a peer or a folder of results.
 
     Args:
         name: its row in the tables.

@@ -64,7 +64,7 @@ class SeedOfEpoch(keras.callbacks.Callback):
         self.first = [(v, keras.ops.convert_to_numpy(v).copy()) for v in states]
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Move each counter to where no other epoch comes."""
+        """Set each counter to a value that no other epoch reaches."""
         for variable, (seed, counter) in self.first:
             variable.assign([seed, counter + epoch * DRAWS_OF_EPOCH])
 
@@ -183,7 +183,7 @@ class TimeLimit(keras.callbacks.Callback):
         self.begin = time.monotonic()
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Set the learning rate of the moment."""
+        """Set the learning rate for the time that has passed."""
         if self.learning_rate is not None:
             share = (1.0 + math.cos(math.pi * min(1.0, self._past()))) / 2.0
             self.model.optimizer.learning_rate = self.learning_rate * share
@@ -194,7 +194,7 @@ class TimeLimit(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _past(self) -> float:
-        """Share of the time that is over."""
+        """The share of the time limit that has passed."""
         return (self.used + time.monotonic() - self.begin) / self.seconds
 
 
@@ -227,7 +227,7 @@ class TimeOfEpoch(keras.callbacks.Callback):
         self.steps = steps
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Nothing is said yet."""
+        """Forget the times of an earlier training."""
         self.said = False
         self.ends: list[float] = []
 

@@ -34,7 +34,7 @@ def card_of(stem: Path, model: str) -> ModelCard:
 
 
 def check(card: ModelCard, stem: Path, hyper_model: DenoisingHyperModel) -> None:
-    """Refuse to give a network a sound that it was not made for.
+    """Refuse a geometry or features for which the network was not made.
 
     Raises:
         UsageError: geometry or features are others.

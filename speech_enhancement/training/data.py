@@ -277,6 +277,6 @@ def paths_of(folders: Folders) -> list[Path]:
 
 
 def _told(folders: Folders) -> Path | list[Path] | None:
-    """Folders as trainings that knew but one folder told of them."""
+    """Folders in the form of a single path if there is only one."""
     several = paths_of(folders)
     return several if len(several) > 1 else next(iter(several), None)

@@ -82,7 +82,7 @@ class Learning:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What a training leaves.
+    """The result of a training.
 
     Args:
         stem: path of the network's files, without a suffix.
@@ -187,7 +187,7 @@ def _train(data: TrainingData, design: Design, learning: Learning, run: Run) -> 
 
 
 def prepare_keras(seed: int, mixed_precision: bool) -> None:
-    """Set what holds for all that Keras does from now on.
+    """Set the seeds and the precision of Keras for the whole process.
 
     Args:
         seed: of Python, numpy and the backend.

@@ -81,7 +81,7 @@ class Machines:
             )
 
     def join(self) -> None:
-        """Meet the others; must come before anything that JAX computes.
+        """Connect to the other machines; this must happen before JAX computes anything.
 
         Raises:
             UsageError: there is no scheduler to ask.
@@ -144,7 +144,7 @@ class Machines:
 def _work(
     sender: Connection, machines: Machines, function: Callable[..., Any], arguments: Any
 ) -> None:
-    """Join the others, call a function, and send what comes of it."""
+    """Join the other machines, call a function, and send back its result."""
     threading.Thread(target=workers.die_with_parent, daemon=True).start()
     # That of other processes, which it would have otherwise, would be left behind by a kill.
     tqdm.set_lock(threading.RLock())
@@ -192,7 +192,7 @@ def own_devices(count: int) -> range:
 
 
 def from_first(name: str, function: Callable[[], Result]) -> Result:
-    """What a function gives on the first machine; the others wait for it.
+    """The result of a function on the first machine, for which the others wait.
 
     Args:
         name: of what it gives, used once.

@@ -19,7 +19,7 @@ LICENCE = "as the recordings that it was trained with, which its card names"
 def properties(
     name: str, model: str, audio: AudioConfig, features: Features, training: Mapping[str, Any]
 ) -> dict[str, str]:
-    """What there is to say, as texts.
+    """What an ONNX file says about its network, as texts.
 
     Args:
         name: of the network's files, without suffix.

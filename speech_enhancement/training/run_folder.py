@@ -18,7 +18,7 @@ DESCRIPTION = "training.json"
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """What a training began with.
+    """The network that a training began with.
 
     Args:
         continued: whether it goes on with a network, or from random weights.

@@ -116,7 +116,7 @@ def is_interrupted(run_folder: Path) -> bool:
 
 
 def _refuse_what_is_there(run: Run) -> None:
-    """Replace nothing unless asked to.
+    """Refuse a name that something has already, unless it may be replaced or resumed.
 
     Raises:
         UsageError: something has the name.

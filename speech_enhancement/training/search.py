@@ -63,7 +63,7 @@ class TrialTable(keras_tuner.Tuner):
             self._populate_initial_space()
 
     def pre_create_trial(self) -> None:
-        """Wait a little, since one who is to wait for others asks again at once."""
+        """Pause before each trial, since a worker without one asks for it again and again."""
         time.sleep(PAUSE_S)
 
     def on_search_begin(self) -> None:
@@ -273,5 +273,5 @@ def cells(*values: Any) -> str:
 
 
 def last_line(message: str) -> str:
-    """What a traceback comes down to."""
+    """The last line of a traceback, which says what went wrong."""
     return message.strip().splitlines()[-1]

@@ -19,7 +19,7 @@ PROJECT = "speech_enhancement"
 
 
 def check(names: Sequence[str]) -> None:
-    """Miss what is not installed before a training begins.
+    """Refuse trackers that are not installed, before the training begins.
 
     Raises:
         UserError: something is not installed.

@@ -12,7 +12,7 @@ import multiprocessing
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from speech_enhancement import places
 from speech_enhancement.errors import UserError
@@ -34,8 +34,22 @@ PLAYABLE_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus")
 LOADED_NETWORKS = 4
 POLL_S = 0.05
 
-Load = tuple[Path, str, int | None, float]
-Work = tuple[Path, Path, float]
+
+class Loading(NamedTuple):
+    """What `Enhancer.load` is called with in another process."""
+
+    network: Path
+    runtime: str
+    threads: int | None
+    strength: float
+
+
+class Work(NamedTuple):
+    """What another process denoises: a recording of at most so many minutes."""
+
+    source: Path
+    target: Path
+    max_minutes: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +69,7 @@ class Denoised:
 
     @property
     def folder(self) -> Path:
-        """Where all of it lies, and nothing else."""
+        """The folder that contains these files and nothing else."""
         return self.sound.parent
 
 
@@ -117,9 +131,9 @@ class WebDenoiser:
         target = place / f"{source.stem}_denoised{suffix(source)}"
         try:
             if is_risky(source, target):
-                load = self._folder / name, self._runtime, self._threads, strength
-                work = source, target, self._max_minutes
-                report = _denoise_apart(load, work, progress or _nothing)
+                loading = Loading(self._folder / name, self._runtime, self._threads, strength)
+                work = Work(source, target, self._max_minutes)
+                report = _denoise_apart(loading, work, progress or _nothing)
             else:
                 report = _denoise_short(enhancer, source, target, self._max_minutes, progress)
         except BaseException:
@@ -173,7 +187,7 @@ def _check_length(seconds: float, source: Path, max_minutes: float) -> None:
         )
 
 
-def _denoise_apart(load: Load, work: Work, progress: Progress) -> Report:
+def _denoise_apart(loading: Loading, work: Work, progress: Progress) -> Report:
     """Denoise in a process of its own, so that what crashes is not the server.
 
     Raises:
@@ -181,8 +195,8 @@ def _denoise_apart(load: Load, work: Work, progress: Progress) -> Report:
     """
     steps = multiprocessing.get_context("spawn").SimpleQueue()
     with (
-        workers.worker_pool(1, _start_worker, load, steps) as pool,
-        workers.naming_deaths(f"Cannot denoise {work[0]}: {workers.DIED}"),
+        workers.worker_pool(1, _start_worker, loading, steps) as pool,
+        workers.naming_deaths(f"Cannot denoise {work.source}: {workers.DIED}"),
     ):
         future = pool.submit(_work, *work)
         while not (future.done() and steps.empty()):
@@ -195,9 +209,9 @@ def _denoise_apart(load: Load, work: Work, progress: Progress) -> Report:
 _process_worker: list[tuple[Enhancer, Any]] = []
 
 
-def _start_worker(load: Load, steps: Any) -> None:
+def _start_worker(loading: Loading, steps: Any) -> None:
     """Prepare a new process: its enhancer, and where it tells how far it is."""
-    _process_worker.append((Enhancer.load(*load), steps))
+    _process_worker.append((Enhancer.load(*loading), steps))
 
 
 def _work(source: Path, target: Path, max_minutes: float) -> Report:
@@ -207,7 +221,7 @@ def _work(source: Path, target: Path, max_minutes: float) -> Report:
 
 
 def _nothing(done: int, total: int, rate: int) -> None:
-    """Stands in for progress that nobody wants to see."""
+    """A progress callback that does nothing."""
 
 
 def network_names(folder: Path) -> list[str]:

@@ -89,7 +89,7 @@ def _sources(gradio: Any) -> tuple[Any, Any]:
 
 
 def _picture(gradio: Any, place: str) -> Any:
-    """Where spectrograms are shown."""
+    """The component that shows spectrograms."""
     return gradio.Image(
         type="filepath",
         show_label=False,

@@ -53,7 +53,7 @@ class Quota:
         return None
 
     def _of(self, visitor: str) -> int:
-        """Bytes that a visitor took lately."""
+        """Bytes that a visitor used recently."""
         entries = self._taken.get(visitor)
         if entries is None:
             return 0
@@ -64,7 +64,7 @@ class Quota:
         return sum(size for _, size in entries)
 
     def _of_all(self) -> int:
-        """Bytes that all visitors took lately, of which some may still be on their way."""
+        """Bytes that all visitors used recently, including uploads that have not ended."""
         return sum(self._of(visitor) for visitor in list(self._taken))
 
     def _on_disk(self) -> int:

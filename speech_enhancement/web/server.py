@@ -36,7 +36,7 @@ FAREWELL_S = 1
 
 @dataclasses.dataclass(frozen=True)
 class Listening:
-    """Who may come, and with how much.
+    """The address to listen on, and the limits for visitors.
 
     Args:
         host: address to listen at; `127.0.0.1` is reached from this machine only.
@@ -53,7 +53,7 @@ class Listening:
     max_disk_mb: float = 2000.0
 
     def guard(self) -> dict[str, Any]:
-        """What `Guard` is told of names."""
+        """The arguments of `Guard` about host names."""
         if self.host in LOCAL_HOSTS:
             return {"hosts": LOCAL_HOSTS | set(self.allowed_hosts)}
         own = socket.gethostname().lower()
@@ -119,7 +119,7 @@ def remove_remains() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """The socket that visitors come to.
+    """The socket that the server listens on.
 
     Raises:
         UserError: the address or port cannot be had.
@@ -153,7 +153,7 @@ def import_gradio(folder: str) -> Any:
 
 
 def _in_words(error_payload: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Have Gradio's answer to an error of its own hold a sentence, too, but nothing internal."""
+    """Replace Gradio's own error messages by a sentence without internal details."""
 
     def worded(error: BaseException | None, show_error: bool) -> dict[str, Any]:
         content = error_payload(error, show_error)
