@@ -8,7 +8,7 @@ import soundfile
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # What Windows lacks, as far as this package could use it.
-MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "posix_ipc")
+MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "syslog", "posix_ipc")
 NAMES = {
     "os": "pread pwrite posix_fallocate getuid sched_getaffinity O_DIRECTORY O_NOFOLLOW O_NONBLOCK",
     "signal": "pthread_sigmask setitimer SIGALRM SIGKILL SIGHUP SIGCHLD",

@@ -586,7 +586,9 @@ FITTING = Group(
             whole(0),
             5,
             "number of epochs after which validation mixtures, the network's output and the clean "
-            "voices are written to TensorBoard, as sound and as spectrograms; never if 0",
+            "voices are written to TensorBoard, as sound and as spectrograms, if Keras runs on "
+            "TensorFlow; never if 0",
+            only=(where("data", "stored", "dynamic"),),
         ),
         Option(
             "track",
