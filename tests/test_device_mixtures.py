@@ -13,6 +13,7 @@ import keras  # noqa: E402
 
 from speech_enhancement.config import AudioConfig  # noqa: E402
 from speech_enhancement.corpora import pools as sources  # noqa: E402
+from speech_enhancement.datasets import device  # noqa: E402
 from speech_enhancement.datasets import device_signals as signals  # noqa: E402
 from speech_enhancement.datasets.device import DeviceMixtures  # noqa: E402
 from speech_enhancement.datasets.device_mixer import DeviceMixer  # noqa: E402
@@ -223,3 +224,34 @@ def test_options_of_host_processes_have_no_effect_on_a_device(run_main):
     outcome = run_main("--mode", "training", "--data", "device", "--mixing_workers", "2")
     assert outcome.code == 2
     assert "--data dynamic" in outcome.err
+
+
+@pytest.fixture
+def keeping(tmp_path):
+    """A function that has compiled code kept in a folder, where the user may have named another."""
+    from jax.experimental.compilation_cache import compilation_cache
+
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+
+    def keep(folder, of_user=None):
+        jax.config.update(names[0], of_user)
+        jax.config.update(names[1], 0.0)
+        device.keep_compiled(folder)
+
+    yield keep
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+def test_what_is_compiled_is_kept_for_later_runs(keeping, tmp_path):
+    jax.jit(lambda x: x + 1.0)(np.ones(3))
+    keeping(tmp_path / "compiled")
+    jax.jit(lambda x: x + 2.0)(np.ones(3))
+    assert list((tmp_path / "compiled").iterdir())
+
+
+def test_the_folder_that_the_user_names_for_compiled_code_is_used(keeping, tmp_path):
+    keeping(tmp_path / "compiled", of_user=str(tmp_path / "own"))
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "own")

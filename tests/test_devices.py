@@ -84,7 +84,6 @@ def start(folder, demo_data, name, *arguments, devices=1, **environment):
         "KERAS_BACKEND": "jax",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(folder / "hidden"),
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
     }
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
@@ -124,6 +123,7 @@ def of_one_device(folder, demo_data):
     pytest.importorskip("jax")
     codes, outputs = finished([start(folder, demo_data, "one", "--epochs", "1")])
     assert codes == [0], outputs
+    assert list((folder / "cache" / "compiled").iterdir())  # the others begin with it
     return weights(folder, "one")
 
 

@@ -7,6 +7,7 @@ devices work as they do everywhere.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -150,6 +151,25 @@ def open_mixtures(
         DeviceMixtures(train, features, settings.batch_size, settings.steps_per_epoch),
         FixedMixtures(validation, features, settings.batch_size, settings.validation_mixtures),
     )
+
+
+def keep_compiled(folder: Path) -> None:
+    """Have JAX keep what it compiles, so that later runs start at once.
+
+    JAX finds an entry by all that it depends on, which includes the kind of accelerator and what
+    the processor can do, so that machines can share the folder.
+
+    Args:
+        folder: where, unless the user has told JAX of another folder.
+    """
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    config: Any = jax.config  # whose fields are not declared
+    if config.jax_compilation_cache_dir is None:
+        config.update("jax_compilation_cache_dir", str(folder))
+        # What has been compiled already has settled that nothing is kept.
+        compilation_cache.reset_cache()
 
 
 def require_jax() -> None:

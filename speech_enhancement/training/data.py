@@ -21,6 +21,8 @@ from speech_enhancement.signal.features import Features
 
 Folders = Path | Sequence[Path] | None
 
+COMPILED = "compiled"  # in the folder of pools, what JAX has compiled
+
 
 class TrainingData:
     """Where windows come from; one subclass for each way.
@@ -264,6 +266,7 @@ class DeviceData(MixedData):
     ) -> tuple[Any, Any]:
         """See `TrainingData.open`."""
         device.require_jax()
+        device.keep_compiled(self.cache_dir / COMPILED)
         voices, noises = self.open_sources(audio.sample_rate, seed)
         settings = self.settings(batch_size)
         return device.open_mixtures(voices, noises, features, audio, self.recipe, seed, settings)
