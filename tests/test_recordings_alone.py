@@ -8,11 +8,13 @@ import re
 
 import numpy as np
 import pytest
+import scipy.signal
 import small_networks
 from conftest import REPOSITORY
 
 from speech_enhancement.files import audio_io
 from speech_enhancement.scoring import condition, dnsmos, verdict
+from speech_enhancement.scoring.frames import Unscorable
 from speech_enhancement.signal import dsp
 
 RATE = 16000
@@ -64,9 +66,11 @@ def test_a_folder_of_recordings_is_enough(tmp_path, evaluate):
     assert set(noisy) == {
         *("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808", "snr_estimate_db", "hum_db"),
         *("noise_floor_dbfs", "speech_level_dbfs", "clipping_percent", "bandwidth_hz"),
+        "offset_percent",
     }
     for name in ("noise_floor_dbfs", "speech_level_dbfs"):
         assert denoised[name]["mean"] == pytest.approx(noisy[name]["mean"] - 6.0, abs=0.5)
+    assert summary["verdicts"]["noisy"][0].endswith(": 1 of 2 very noisy, 1 of 2 mains hum")
     text = (tmp_path / "report" / "report.md").read_text()
     table = text.partition("DNSMOS OVRL of each recording")[2].split("\n\n")[1]
     assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [
@@ -198,6 +202,14 @@ def test_active_speech_level_is_that_of_a_steady_tone(rng):
     assert condition.speech_level(with_silence, RATE) == pytest.approx(level_dbfs, abs=0.5)
 
 
+@pytest.mark.parametrize("tone_hz", [50.0, 120.0])
+def test_a_single_tone_of_the_mains_is_hum(rng, tone_hz):
+    time = np.arange(4 * RATE) / RATE
+    noise = 3e-3 * rng.standard_normal(len(time))
+    assert "mains hum" in _faults(noise + 0.02 * np.sin(2 * np.pi * tone_hz * time), RATE)
+    assert "mains hum" not in _faults(noise + 0.02 * np.sin(2 * np.pi * 440 * time), RATE)
+
+
 @pytest.mark.parametrize("mains_hz", [50.0, 60.0])
 def test_hum_is_told_from_speech_and_from_noise(rng, speech, mains_hz):
     voice = speech(RATE, 4.0)
@@ -220,6 +232,58 @@ def test_clipping_counts_flat_tops_and_no_peaks(speech):
         assert condition.clipping(clipped) == pytest.approx(expected, rel=0.3)
 
 
+def test_clipping_is_seen_in_float_files_and_not_in_what_is_hardly_there(speech):
+    voice = speech(RATE, 2.0)
+    loud = 4.0 * voice / np.abs(voice).max()
+    beyond = 100.0 * np.mean(np.abs(loud) >= 1.0)
+    assert condition.clipping(loud) == pytest.approx(beyond, rel=0.3)
+    rest = np.round(3e-4 * voice / np.abs(voice).max() * 2**15) / 2**15
+    assert condition.clipping(rest) == 0.0
+
+
+def test_an_offset_is_a_fault_of_its_own_and_no_noise(rng, speech):
+    voice = np.concatenate([speech(RATE, 2.0), np.zeros(RATE, np.float32)])
+    voice += 1e-3 * rng.standard_normal(len(voice)).astype(np.float32)
+    plain, shifted = (condition.condition(sound, RATE) for sound in (voice, voice + 0.2))
+    assert shifted["offset_percent"] == pytest.approx(20.0, abs=0.1)
+    assert [rule.fault for rule in verdict.faults(shifted)] == ["constant offset"]
+    for name in plain.keys() - {"offset_percent"}:
+        assert shifted[name] == pytest.approx(plain[name], abs=0.01)
+    with pytest.raises(Unscorable, match="the recording is silent"):
+        condition.condition(np.full(RATE, 0.3), RATE)
+
+
+def test_digital_silence_around_a_recording_is_not_its_noise_floor(rng, speech):
+    sound = np.concatenate([speech(RATE, 2.0), np.zeros(RATE, np.float32)])
+    sound += 0.01 * rng.standard_normal(len(sound)).astype(np.float32)
+    measured = [condition.condition(np.pad(sound, n), RATE) for n in (0, RATE)]
+    for name in ("noise_floor_dbfs", "snr_estimate_db"):
+        assert measured[1][name] == pytest.approx(measured[0][name], abs=0.5)
+
+
+def test_telephone_speech_is_narrow_at_every_rate(speech):
+    voice = speech(RATE, 2.0)
+    voice += 1e-3 * np.random.default_rng(0).standard_normal(len(voice)).astype(np.float32)
+    telephone = scipy.signal.butter(8, (300, 3400), "bandpass", fs=RATE, output="sos")
+    narrow = scipy.signal.sosfilt(telephone, voice)
+    assert "narrow band" not in _faults(voice, RATE)
+    assert "narrow band" in _faults(narrow, RATE)
+    assert "narrow band" in _faults(dsp.resample(narrow, RATE, 48000), 48000)
+    assert "narrow band" in _faults(dsp.resample(voice, RATE, 8000), 8000)
+
+
+def test_of_a_recording_with_hardly_any_sound_nothing_else_is_said(speech):
+    voice = speech(RATE, 2.0)
+    almost_silent = np.round(2e-4 * voice / np.abs(voice).max() * 2**15) / 2**15
+    assert _faults(almost_silent, RATE) == ["almost silent"]
+    assert "bandwidth_hz" not in condition.condition(almost_silent, RATE)
+
+
+def _faults(sound, rate):
+    """What is wrong with a recording."""
+    return [rule.fault for rule in verdict.faults(condition.condition(sound, rate))]
+
+
 def test_bandwidth_is_that_before_resampling(rng):
     noise = 0.1 * rng.standard_normal(2 * 8000).astype(np.float32)
     assert condition.bandwidth(noise, 8000) == pytest.approx(4000.0, abs=100.0)
@@ -231,11 +295,22 @@ def test_bandwidth_is_that_before_resampling(rng):
 def test_verdict_names_the_grade_and_the_faults():
     scores = {"dnsmos_ovrl": 2.6, "snr_estimate_db": 5.0, "hum_db": 20.0, "bandwidth_hz": 8000.0}
     assert verdict.verdict(scores) == "fair: very noisy (SNR about 5 dB), mains hum (20 dB)"
-    assert verdict.verdict({"dnsmos_ovrl": 4.2}) == "good: no technical fault"
+    assert verdict.verdict({"dnsmos_ovrl": 3.35}) == "good: no technical fault"  # clean speech
+    assert [verdict.grade(score) for score in (2.4, 1.9, 1.1)] == ["fair", "poor", "bad"]
     assert verdict.verdict({"pesq": 1.0}) == verdict.verdict({}) == ""
     assert verdict.change(scores, scores | {"dnsmos_ovrl": 3.1}) == "better by 0.5"
     assert verdict.change(scores, scores | {"dnsmos_ovrl": 2.55}) == "as before"
     assert verdict.change({}, scores) == ""
+
+
+def test_the_verdict_on_many_recordings_counts_their_faults():
+    noisy, clean = {"snr_estimate_db": 10.0, "hum_db": 20.0}, {"snr_estimate_db": 40.0}
+    means = {"dnsmos_ovrl": 3.6, "hum_db": 20.0}
+    assert verdict.verdict_on_all(means, [noisy, clean, noisy, {}]) == (
+        "good: 2 of 3 noisy, 2 of 3 mains hum"
+    )
+    assert verdict.verdict_on_all(means, [clean]) == "good: no technical fault"
+    assert verdict.verdict_on_all({}, [{}]) == verdict.verdict_on_all({}, []) == ""
 
 
 def test_dnsmos_says_whether_it_is_installed(monkeypatch):
@@ -252,4 +327,4 @@ def test_the_page_of_the_measures_states_every_threshold():
     for (_, threshold, words), rule in zip(rows, verdict.RULES, strict=True):
         limit = f"below {rule.below:g}" if np.isfinite(rule.below) else f"above {rule.above:g}"
         assert threshold.startswith(limit)
-        assert rule.words.startswith(words)
+        assert rule.fault == words

@@ -20,12 +20,15 @@ ENVELOPE_S, HANGOVER_S, MARGIN_DB = 0.03, 0.2, 15.9
 THRESHOLDS_DB = np.arange(0.0, LOWEST_DBFS, -2.0)
 MAINS_HZ = (50.0, 60.0)
 N_HARMONICS, N_STRONGEST = 10, 3
+N_LOWEST, SINGLE_TONE_DB = 2, 10.0
 HUM_WINDOW_S = 1.0
 TONE_HZ, NEIGHBOURHOOD_HZ = 2.0, 15.0
 QUIETEST_TONE_DBFS = -80.0
 CLIPPED_RUN = 3
 SAMPLE_STEP = 2.0**-15
+LOWEST_CLIPPED_PEAK = 0.01  # beneath, the steps of 16 bits make flat tops of their own
 BAND_HZ, BAND_RANGE_DB, QUIETEST_BAND_DBFS = 20.0, 60.0, -110.0
+LEAST_BAND_RANGE_DB = 40.0
 
 
 def condition(waveform: np.ndarray, rate: int) -> dict[str, float]:
@@ -33,24 +36,36 @@ def condition(waveform: np.ndarray, rate: int) -> dict[str, float]:
 
     Returns:
         `noise_floor_dbfs`, `speech_level_dbfs`, `snr_estimate_db`, `clipping_percent` and
-        `bandwidth_hz`; `hum_db` if the recording is long enough.
+        `offset_percent`; `bandwidth_hz` if the recording is loud enough, and `hum_db` if it is
+        long enough.
 
     Raises:
-        Unscorable: the recording is silent, or shorter than 0.25 s.
+        Unscorable: the recording has no sound beside a constant offset, or is shorter than 0.25 s.
     """
     check_alone(waveform)
     check_length(waveform, rate)
-    waveform = waveform.astype(np.float64)
-    floor_dbfs, level_dbfs = noise_floor(waveform, rate), speech_level(waveform, rate)
+    recorded = waveform.astype(np.float64)
+    offset = float(recorded.mean())
+    waveform = recorded - offset  # which nobody hears
+    check_alone(waveform)
+    floor_dbfs = noise_floor(waveform[_sounding(recorded)], rate)
+    level_dbfs = speech_level(waveform, rate)
     measures = {
         "noise_floor_dbfs": floor_dbfs,
         "speech_level_dbfs": level_dbfs,
         "snr_estimate_db": snr_estimate(level_dbfs, floor_dbfs),
-        "clipping_percent": clipping(waveform),
+        "clipping_percent": clipping(recorded),
+        "offset_percent": 100.0 * abs(offset),
         "bandwidth_hz": bandwidth(waveform, rate),
+        "hum_db": hum(waveform, rate),
     }
-    hum_db = hum(waveform, rate)
-    return measures if hum_db is None else measures | {"hum_db": hum_db}
+    return {name: value for name, value in measures.items() if value is not None}
+
+
+def _sounding(waveform: np.ndarray) -> slice:
+    """The part between digital silence at the beginning and at the end, which is no pause."""
+    changes = np.flatnonzero(np.diff(waveform))
+    return slice(int(changes[0]), int(changes[-1]) + 2)
 
 
 def noise_floor(waveform: np.ndarray, rate: int) -> float:
@@ -102,9 +117,10 @@ def hum(waveform: np.ndarray, rate: int) -> float | None:
     """How far mains hum stands out, dB: tones at 50 or 60 Hz and the next nine multiples.
 
     A tone is compared with the median of the spectrum up to 15 Hz beside it. The result is the mean
-    of the three that stand out most, for the mains frequency that gives more. Spectra of 1 s are
-    merged by their median, so that voices, which are never steady for so long, do not count; nor
-    does anything below -80 dBFS.
+    of the three that stand out most, for the mains frequency that gives more. One tone alone, as
+    of a rectifier, counts if it is one of the lowest two, by 10 dB less, since other sounds may
+    have such a tone. Spectra of 1 s are merged by their median, so that voices, which are never
+    steady for so long, do not count; nor does anything below -80 dBFS.
 
     Returns:
         None if there is less than 2 s.
@@ -116,10 +132,13 @@ def hum(waveform: np.ndarray, rate: int) -> float | None:
         waveform, rate, "hann", length, scaling="spectrum", average="median"
     )
     excesses = [
-        sorted(_excess(frequencies, power, mains_hz * (n + 1)) for n in range(N_HARMONICS))
+        [_excess(frequencies, power, mains_hz * (n + 1)) for n in range(N_HARMONICS)]
         for mains_hz in MAINS_HZ
     ]
-    return max(float(np.mean(each[-N_STRONGEST:])) for each in excesses)
+    return max(
+        max(float(np.mean(sorted(each)[-N_STRONGEST:])), max(each[:N_LOWEST]) - SINGLE_TONE_DB)
+        for each in excesses
+    )
 
 
 def _excess(frequencies: np.ndarray, power: np.ndarray, tone_hz: float) -> float:
@@ -137,31 +156,37 @@ def clipping(waveform: np.ndarray) -> float:
     """Share of the samples that are clipped, percent.
 
     Those are runs of three or more samples at the highest or the lowest value of the recording,
-    give or take a step of 16 bits. At another rate than its own, a recording shows none.
+    give or take a step of 16 bits, or beyond full scale, as float files and MP3 have them. At
+    another rate than its own, a recording shows no flat tops.
     """
     clipped = 0
     for sound in (waveform, -waveform):
-        peak = sound.max()
-        if peak > 0.0:
-            at_peak = np.concatenate([[False], sound >= peak - SAMPLE_STEP, [False]])
+        highest = min(float(sound.max()), 1.0)
+        if highest > LOWEST_CLIPPED_PEAK:
+            at_peak = np.concatenate([[False], sound >= highest - SAMPLE_STEP, [False]])
             begins, ends = np.flatnonzero(np.diff(at_peak.astype(np.int8))).reshape(-1, 2).T
             runs = ends - begins
             clipped += int(runs[runs >= CLIPPED_RUN].sum())
     return 100.0 * clipped / len(waveform)
 
 
-def bandwidth(waveform: np.ndarray, rate: int) -> float:
+def bandwidth(waveform: np.ndarray, rate: int) -> float | None:
     """Highest frequency of the sound, Hz, in steps of 20 Hz.
 
     That is the upper edge of the last band of 20 Hz whose power is within 60 dB of that of the
     loudest one, and above -110 dBFS.
+
+    Returns:
+        None if the loudest band is less than 40 dB above that limit.
     """
     length = min(round(rate / BAND_HZ), len(waveform))
     _, power = scipy.signal.welch(waveform, rate, "hann", length, scaling="spectrum")
-    lowest = max(power.max() * 10.0 ** (-BAND_RANGE_DB / 10.0), 10.0 ** (QUIETEST_BAND_DBFS / 10.0))
+    loudest_db = _decibels(float(power.max()))
+    if loudest_db < QUIETEST_BAND_DBFS + LEAST_BAND_RANGE_DB:
+        return None
+    lowest = 10.0 ** (max(loudest_db - BAND_RANGE_DB, QUIETEST_BAND_DBFS) / 10.0)
     filled = np.flatnonzero(power > lowest)
-    last = filled[-1] if len(filled) else 0
-    return float(min(last * rate / length, rate / 2.0))
+    return float(min(filled[-1] * rate / length, rate / 2.0))
 
 
 def _decibels(power: float) -> float:

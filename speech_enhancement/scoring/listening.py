@@ -154,7 +154,7 @@ def caption(scores: dict[str, float]) -> str:
 
 
 def _means(summary: Summary) -> str:
-    """The means of all systems, and what they say."""
+    """The means of all systems, and the verdicts on them."""
     scores = summary["scores"]
     names = key_metrics(scores)
     lines = [["system", *(COLUMNS[name].label for name in names), "verdict"]]

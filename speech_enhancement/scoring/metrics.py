@@ -309,8 +309,8 @@ def condition(clean: np.ndarray | None, estimate: np.ndarray, rate: int) -> dict
         rate: Hz, best that of the recording, since resampling hides clipping.
 
     Returns:
-        `noise_floor_dbfs`, `speech_level_dbfs`, `snr_estimate_db`, `hum_db`, `clipping_percent` and
-        `bandwidth_hz`; see the functions of `scoring.condition`.
+        `noise_floor_dbfs`, `speech_level_dbfs`, `snr_estimate_db`, `hum_db`, `clipping_percent`,
+        `offset_percent` and `bandwidth_hz`; see the functions of `scoring.condition`.
 
     Raises:
         Unscorable: the estimate is silent, or shorter than 0.25 s.

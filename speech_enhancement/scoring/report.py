@@ -25,7 +25,7 @@ GROUPS = {
     "Predicted listening scores": ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"),
     "Condition": (
         *("snr_estimate_db", "noise_floor_dbfs", "speech_level_dbfs"),
-        *("hum_db", "clipping_percent", "bandwidth_hz"),
+        *("hum_db", "clipping_percent", "offset_percent", "bandwidth_hz"),
     ),
 }
 COST_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -169,12 +169,12 @@ def _loss_cell(value: float | None) -> str:
 
 
 def verdict_table(summary: Summary) -> str:
-    """What the means say of each system."""
+    """The grade of each system, and how many recordings have which fault."""
     verdicts = {name: words for name, words in summary.get("verdicts", {}).items() if words[0]}
     if not verdicts:
         return ""
     rows = [[label(system), *words] for system, words in verdicts.items()]
-    heading = ["system", "verdict on the mean", "compared with noisy"]
+    heading = ["system", "verdict on the recordings", "compared with noisy"]
     return f"## Verdict\n\n{table(heading, rows, right=False)}"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from speech_enhancement.scoring.scorer import Row
-from speech_enhancement.scoring.verdict import GRADE, change, verdict
+from speech_enhancement.scoring.verdict import GRADE, change, verdict, verdict_on_all
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -63,6 +63,7 @@ COLUMNS = {
     "speech_level_dbfs": Column("speech level (dBFS)", 1, better=0),
     "hum_db": Column("mains hum (dB)", 1, better=-1),
     "clipping_percent": Column("clipped samples (%)", better=-1),
+    "offset_percent": Column("constant offset (%)", better=-1),
     "bandwidth_hz": Column("bandwidth (Hz)", 0),
 }
 KEY_METRICS = ("pesq_wb", "pesq_nb", "stoi", "si_sdr", "dnsmos_ovrl")
@@ -77,7 +78,8 @@ def summarise(rows: Sequence[Row]) -> Summary:
 
     Returns:
         `scores`: system -> metric -> mean; `by_snr` and `by_class`: label -> the same; `verdicts`:
-        system -> what the means say, and how they differ from those of the noisy recordings;
+        system -> the grade of the mean, how many recordings have which fault, and how the grade
+        differs from that of the noisy recordings;
         `unscored` and `failed`: what was left out and why; `remarks`: what was done to files.
     """
     scored = [row for row in rows if "scores" in row]
@@ -86,12 +88,7 @@ def summarise(rows: Sequence[Row]) -> Summary:
     classes = {id(row): row["class"] for row in scored}
     return {
         "scores": scores,
-        "verdicts": _verdicts(
-            {
-                system: {name: mean["mean"] for name, mean in means.items()}
-                for system, means in scores.items()
-            }
-        ),
+        "verdicts": _verdicts_on_all(scored, scores),
         "by_snr": _means_by(scored, bands, key=lambda label: float(label.split()[0])),
         "by_class": _means_by(scored, classes, key=str),
         "unscored": [
@@ -133,6 +130,19 @@ def _verdicts(scores: dict[str, dict[str, float]]) -> dict[str, list[str]]:
         system: [verdict(each), "" if system == "noisy" else change(before, each)]
         for system, each in scores.items()
     }
+
+
+def _verdicts_on_all(rows: Sequence[Row], scores: Summary) -> dict[str, list[str]]:
+    """Of each system, the verdict on all recordings and the change against the noisy ones."""
+    means = {
+        system: {name: mean["mean"] for name, mean in each.items()}
+        for system, each in scores.items()
+    }
+    verdicts = _verdicts(means)
+    for system, (_, changed) in verdicts.items():
+        recordings = [row["scores"] for row in rows if row["system"] == system]
+        verdicts[system] = [verdict_on_all(means[system], recordings), changed]
+    return verdicts
 
 
 def key_metrics(scores: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
