@@ -195,18 +195,18 @@ FIRST_CELL = """
 import json, os, subprocess, sys
 commands = []
 subprocess.run = lambda command, **options: commands.append([*map(str, command)])
-REPOSITORY_URL, BACKEND = sys.argv[1], "tensorflow"
+REPOSITORY_URL, BACKEND = sys.argv[1:]
 {source}
 print(json.dumps([str(repository), os.environ["KERAS_BACKEND"], commands]))
 """
 
 
-def first_cell(folder, url=""):
+def first_cell(folder, url="", backend="tensorflow"):
     """What the cell that finds the project does in a folder; programs are noted and not run."""
     notebook = nbformat.read(TRAIN, as_version=4)
     source = next(cell.source for cell in notebook.cells if "repository =" in cell.source)
     done = subprocess.run(
-        [sys.executable, "-c", FIRST_CELL.format(source=source), url],
+        [sys.executable, "-c", FIRST_CELL.format(source=source), url, backend],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -235,6 +235,13 @@ def test_the_notebook_uses_a_folder_that_was_uploaded(tmp_path):
     repository, _, commands = first_cell(tmp_path)
     assert Path(repository) == project
     assert ["install" in command for command in commands] == [True]
+
+
+def test_the_notebook_installs_jax_where_it_trains_with_it(tmp_path):
+    project_in(tmp_path / "project")
+    _, backend, (install,) = first_cell(tmp_path, backend="jax")
+    assert backend == "jax"
+    assert install[-4:] == ["-r", "requirements.txt", "-r", "requirements-jax.txt"]
 
 
 @pytest.mark.parametrize("kind", ["zip", "gztar"])
