@@ -2,6 +2,8 @@
 
     python benchmarks/publish_scores.py out/benchmark_16000 out/benchmark_8000
 
+With --add, the systems of the reports join those that are published, for the same pairs. With
+--equal_hours, docs/training.md compares networks that were trained with the same hours of audio.
 Without reports, the Markdown is written anew from RESULTS.json.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,13 +29,17 @@ from speech_enhancement.scoring.summary import COLUMNS  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "RESULTS.json"
 README = REPOSITORY / "README.md"
+EQUAL_HOURS = REPOSITORY / "benchmarks" / "EQUAL_HOURS.json"
+TRAINING_PAGE = REPOSITORY / "docs" / "training.md"
 WEIGHTS = REPOSITORY / "weights"
 PART = "scores"
 KEY_PART = "key_scores"
+EQUAL_PART = "equal_hours"
 README_METRICS = (
     *("pesq_wb", "pesq_nb", "stoi", "si_sdr", "csig", "dnsmos_ovrl"),
     *("spectrogram_mse", "spectrogram_ssim"),
 )
+EQUAL_METRICS = ("pesq_wb", "stoi", "si_sdr", "dnsmos_ovrl")
 README_COSTS = ("real_time_factor", "parameters", "macs_per_s")
 
 
@@ -40,20 +47,105 @@ def main(argv: list[str] | None = None) -> None:
     """Read the reports, write the results and what is made of them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reports", nargs="*", type=Path, help="folders of evaluations")
+    parser.add_argument("--add", action="store_true", help="keep the other systems' scores")
+    parser.add_argument(
+        "--equal_hours",
+        type=Path,
+        help="folder of networks that were trained with as much audio as most of weights/, and of "
+        "their evaluation in scores/",
+    )
     options = parser.parse_args(argv)
     if options.reports:
-        summaries = [json.loads((path / "report.json").read_text()) for path in options.reports]
-        _write(RESULTS, json.dumps(list(map(published, summaries)), indent=1) + "\n")
+        summaries = [_report(path) for path in options.reports]
+        if options.add:
+            summaries = with_systems(json.loads(RESULTS.read_text()), summaries)
+        _write(RESULTS, json.dumps(summaries, indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
+    if options.equal_hours:
+        equal = _report(options.equal_hours / "scores")
+        hours = {name: _hours(name, options.equal_hours) for name in equal["scores"]}
+        _write(EQUAL_HOURS, json.dumps(equal | {"hours": hours}, indent=1) + "\n")
+    equal_hours = json.loads(EQUAL_HOURS.read_text())
+    table = equal_hours_table(results[0], equal_hours)
+    _write(TRAINING_PAGE, with_part(TRAINING_PAGE.read_text(), EQUAL_PART, table))
     _write(RESULTS.with_suffix(".md"), results_markdown(results))
     page = with_part(README.read_text(), KEY_PART, readme_key_scores(results))
     _write(README, with_part(page, PART, readme_scores(results)))
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    """The report of an evaluation, as it is published."""
+    return published(json.loads((folder / "report.json").read_text()))
 
 
 def published(summary: dict[str, Any]) -> dict[str, Any]:
     """A summary whose command others can repeat: folders by their own names only."""
     command = provenance.shareable_command(summary["about"]["command"])
     return summary | {"about": summary["about"] | {"command": command}}
+
+
+def with_systems(
+    results: list[dict[str, Any]], reports: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Published summaries with the systems of further reports on the same pairs.
+
+    Raises:
+        SystemExit: the noisy recordings of a report are not those of any summary.
+    """
+    for report_ in reports:
+        same = [index for index, summary in enumerate(results) if _same_pairs(summary, report_)]
+        if len(same) != 1:
+            raise SystemExit("error: `reports` to add must be of the pairs that are published")
+        results = [*results]
+        results[same[0]] = _joined(results[same[0]], report_)
+    return results
+
+
+def _same_pairs(summary: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the noisy recordings of two summaries have the same scores at the same rate."""
+    if summary["about"]["rate"] != other["about"]["rate"]:
+        return False
+    noisy, others = summary["scores"]["noisy"], other["scores"]["noisy"]
+    return noisy.keys() <= others.keys() and all(
+        math.isclose(each["mean"], others[name]["mean"], rel_tol=1e-6)
+        for name, each in noisy.items()
+    )
+
+
+def _joined(summary: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    """A summary with the systems of another one, which replace those of the same names.
+
+    They have the metrics that the summary has.
+    """
+    names = ", ".join(name for name in added["scores"] if name != "noisy")
+
+    def join(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        kept = {
+            system: {name: mean for name, mean in means.items() if name in old["noisy"]}
+            for system, means in new.items()
+            if system != "noisy"
+        }
+        return _in_order(old | kept)
+
+    facts = added["about"]
+    note = f"{names}: {facts['date']}, {facts['machine']}, `{facts['command']}`"
+    notes = [*summary["about"].get("notes", []), note]
+    return summary | {
+        "scores": join(summary["scores"], added["scores"]),
+        "cost": _in_order(summary["cost"] | added["cost"]),
+        "by_snr": {
+            name: join(scores, added["by_snr"][name]) for name, scores in summary["by_snr"].items()
+        },
+        "about": summary["about"] | {"notes": notes},
+    }
+
+
+def _in_order(by_system: dict[str, Any]) -> dict[str, Any]:
+    """Values by system: noisy, then the networks by name, then the others."""
+    networks = sorted(name for name in by_system if (WEIGHTS / f"{name}.json").is_file())
+    others = [name for name in by_system if name not in (*networks, "noisy")]
+    names = ["noisy", *networks, *others]
+    return {name: by_system[name] for name in names if name in by_system}
 
 
 def results_markdown(results: list[dict[str, Any]]) -> str:
@@ -100,14 +192,46 @@ def _readme_table(summary: dict[str, Any]) -> str:
     ]
     text = (
         f"{facts['pairs']}, {facts['files']} pairs at {facts['rate']} Hz, {facts['date']}, "
-        f"{facts['machine']}; `{facts['command']}`:"
+        f"{facts['machine']}; `{facts['command']}`"
     )
-    return f"{text}\n\n{report.table(['system', *headings], rows)}"
+    text = "; ".join([text, *facts.get("notes", [])])
+    return f"{text}:\n\n{report.table(['system', *headings], rows)}"
 
 
-def _hours(system: str) -> str:
+def equal_hours_table(summary: dict[str, Any], equal: dict[str, Any]) -> str:
+    """Networks that were trained with the same hours of audio, the best SI-SDR first.
+
+    Args:
+        summary: a published one, of which the networks with these hours are taken.
+        equal: the published report of networks that are not shipped, and their `hours`.
+    """
+    scores, hours = dict(equal["scores"]), dict(equal["hours"])
+    usual = max(float(each) for each in hours.values() if each != "-")
+    for name, means in summary["scores"].items():
+        if (WEIGHTS / f"{name}.json").is_file() and abs(float(_hours(name)) / usual - 1.0) < 0.02:
+            scores[name], hours[name] = means, _hours(name)
+    ordered = sorted(scores, key=lambda name: scores[name]["si_sdr"]["mean"], reverse=True)
+    ordered.sort(key="noisy".__ne__)
+    rows = [
+        [
+            report.label(name),
+            *(_mean(scores[name].get(key), key) for key in EQUAL_METRICS),
+            hours[name],
+        ]
+        for name in ordered
+    ]
+    headings = ["system", *(COLUMNS[name].label for name in EQUAL_METRICS)]
+    facts = equal["about"]
+    return (
+        f"{facts['pairs']}, {facts['files']} pairs at {facts['rate']} Hz; "
+        f"`{facts['command']}`, and the README's table:\n\n"
+        + report.table([*headings, "hours of training audio"], rows)
+    )
+
+
+def _hours(system: str, folder: Path = WEIGHTS) -> str:
     """Hours of audio that a network was trained with, as its card says."""
-    path = WEIGHTS / f"{system}.json"
+    path = folder / f"{system}.json"
     return f"{ModelCard.load(path).training['hours_heard']:.1f}" if path.is_file() else "-"
 
 

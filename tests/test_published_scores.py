@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 
@@ -26,6 +27,40 @@ def test_readme_shows_the_results(results):
 def test_a_newcomer_installs_and_denoises_before_the_numbers():
     headings = re.findall(r"^## (.*)$", publish_scores.README.read_text(), re.MULTILINE)
     assert headings[:3] == ["Install", "Denoise", "Scores"]
+
+
+def test_page_of_training_compares_networks_after_the_same_hours(results):
+    equal = json.loads(publish_scores.EQUAL_HOURS.read_text())
+    table = publish_scores.equal_hours_table(results[0], equal)
+    page = publish_scores.TRAINING_PAGE.read_text()
+    assert with_part(page, "equal_hours", table) == page
+    hours = [float(line.split("|")[-2]) for line in table.splitlines()[5:]]
+    assert max(hours) < 1.03 * min(hours)
+
+
+def test_a_network_that_is_scored_later_joins_the_others(results):
+    name = "resunet"
+    before, later = copy.deepcopy(results), copy.deepcopy(results[:1])
+    for summary in before:
+        for part in (summary["scores"], summary["cost"], *summary["by_snr"].values()):
+            part.pop(name, None)
+    for part in (later[0]["scores"], later[0]["cost"], *later[0]["by_snr"].values()):
+        for other in [*part]:
+            if other not in ("noisy", name):
+                del part[other]
+    joined = publish_scores.with_systems(before, later)
+    assert joined[0]["scores"] == results[0]["scores"]
+    assert [*joined[0]["scores"]] == [*results[0]["scores"]]
+    assert joined[0]["by_snr"] == results[0]["by_snr"]
+    assert joined[0]["about"]["notes"][-1].startswith(f"{name}: ")
+    assert joined[1] == before[1]
+
+
+def test_scores_on_other_pairs_do_not_join(results):
+    other = copy.deepcopy(results[0])
+    other["scores"]["noisy"]["si_sdr"]["mean"] += 0.1
+    with pytest.raises(SystemExit, match="must be of the pairs that are published"):
+        publish_scores.with_systems(results, [other])
 
 
 def test_markdown_is_the_report_of_the_results(results):
