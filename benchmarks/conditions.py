@@ -74,7 +74,9 @@ def main() -> None:
             "phase": worth_of_phase(enhancer, voices, noises),
         }
         print(name, json.dumps(figures[name]), flush=True)
-    results = {"about": provenance.circumstances(PACKAGES), "figures": figures}
+    about = provenance.circumstances(PACKAGES)
+    del about["command"]  # the page has it
+    results = {"about": about, "figures": figures}
     results["about"]["mixtures"] = args.mixtures
     with atomic.replacing(RESULTS) as temporary:
         temporary.write_text(json.dumps(results, indent=1) + "\n")

@@ -65,8 +65,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     if args.windows:
-        about = provenance.circumstances(PACKAGES)
-        results = measured(args) | {"about": about | {"windows": args.count}}
+        about = provenance.circumstances(PACKAGES) | {"windows": args.count}
+        del about["command"]  # the page has it
+        results = measured(args) | {"about": about}
         with atomic.replacing(RESULTS) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
