@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -44,6 +45,19 @@ def test_a_worker_that_is_killed_while_it_writes_a_result_keeps_nobody_waiting(w
         worker_pool(workers) as pool,
     ):
         list(as_completed([pool.submit(die_while_writing, number) for number in range(4)]))
+
+
+@pytest.mark.timeout(60)
+def test_watching_and_ending_a_pool_at_the_same_time_close_its_results_once(monkeypatch):
+    with pytest.raises(UserError, match="A worker process was killed"), worker_pool(1) as pool:
+        writer = pool._result_queue._writer
+
+        def slowly_closed():
+            os.close(writer.fileno())
+            time.sleep(0.5)
+
+        monkeypatch.setattr(writer, "_close", slowly_closed)
+        pool.submit(die_while_writing, 0).result()
 
 
 def test_a_task_that_ends_its_process_costs_only_itself():

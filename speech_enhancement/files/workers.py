@@ -51,6 +51,9 @@ class Processes(ProcessPoolExecutor):
         context = multiprocessing.get_context("spawn")
         super().__init__(workers, context, _start, (initializer, *arguments))
         self._watched: set[int] = set()
+        # Whoever watches a process may close it at the same moment as the executor.
+        writer = cast(Any, self._result_queue)._writer
+        writer.close = _one_at_a_time(writer.close)
 
     def submit(self, *work: Any, **arguments: Any) -> concurrent.futures.Future[Any]:
         """See `concurrent.futures.Executor.submit`, which starts the processes."""
@@ -77,6 +80,17 @@ def _end_after_death(process: Any, family: Mapping[int, Any], writer: Connection
             with contextlib.suppress(ValueError):  # closed meanwhile
                 other.kill()
         writer.close()
+
+
+def _one_at_a_time(function: Callable[[], None]) -> Callable[[], None]:
+    """A function that one thread at a time can be in."""
+    lock = threading.Lock()
+
+    def locked() -> None:
+        with lock:
+            function()
+
+    return locked
 
 
 @contextlib.contextmanager
