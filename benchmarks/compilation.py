@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import page_parts
 from speech_enhancement import places, registry
 from speech_enhancement.files import atomic, provenance
+from speech_enhancement.scoring.report import table
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "accelerators.md"
 PART = "compilation"
@@ -144,11 +145,9 @@ def durations(options: argparse.Namespace) -> list[float]:
 def report(rows: Sequence[Sequence[str]], command: str) -> str:
     """The part of the page: what was measured how, and a row for each model."""
     about = provenance.circumstances(())
-    lines = [HEAD, ["---", *["--:"] * (len(HEAD) - 1)], *rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
         f"Processor seconds ({about['machine']}, {about['date']}; `{command}`). When the processors"
-        f" are free, less time passes:\n\n{table}"
+        f" are free, less time passes:\n\n{table(HEAD, rows)}"
     )
 
 
