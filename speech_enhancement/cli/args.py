@@ -509,7 +509,11 @@ LEARNING = Group(
             "learning rate of the optimizer; by default that of the model",
         ),
         Option(
-            "mixed_precision", SWITCH, False, "compute in float16 where this is numerically safe"
+            "mixed_precision",
+            SWITCH,
+            False,
+            "compute in 16 bits where this is numerically safe: in bfloat16, or in float16 on GPUs "
+            "without it",
         ),
         Option("max_windows", whole(1), None, "maximum number of training windows", only=(STORED,)),
         Option(

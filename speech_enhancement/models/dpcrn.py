@@ -72,9 +72,12 @@ class DPCRN(DenoisingHyperModel):
         head_size = hp.Choice("head_size", [8, 16], default=16)
         units = hp.Int("time_units", 16, 96, step=16, default=core_channels)  # of each direction
         bidirectional = hp.Boolean("bidirectional", default=False)
-        recurrence = recurrence or functools.partial(TimeGRU, bidirectional=bidirectional)
+        recurrence = recurrence or functools.partial(
+            TimeGRU, bidirectional=bidirectional, dtype="float32"
+        )
 
-        compressed = Compress(name="compress")(inputs)  # (batch, T, F, [magnitude, re, im])
+        # (batch, T, F, [magnitude, re, im])
+        compressed = Compress(name="compress", dtype="float32")(inputs)
         x = SkipDC(name="skip_dc")(compressed)  # (batch, T, F - 1, 3)
         x = fold(x, channels)  # (batch, T, (F - 1) / 4, C)
         skips = []
@@ -92,7 +95,7 @@ class DPCRN(DenoisingHyperModel):
             x = conv_block(x, channels, f"decoder_{index}")
         x = layers.Add(name="skip_0")([x, skips.pop()])
         mask = unfold(x)  # (batch, T, F - 1, 2)
-        return ApplyMask(name="apply_mask")([compressed, mask])
+        return ApplyMask(name="apply_mask", dtype="float32")([compressed, mask])
 
     def fitting_losses(self) -> tuple[str, ...]:
         """Leave out PESQ where it is not defined: at other sample rates, and for short windows."""
@@ -188,6 +191,7 @@ def unfold(x):
         padding="same",
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.005),
         bias_initializer=keras.initializers.Constant([1.0, 0.0]),
+        dtype="float32",
         name="unfold",
     )(x)
 

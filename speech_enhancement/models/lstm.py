@@ -40,8 +40,8 @@ class StackedLSTM(DenoisingHyperModel):
             x = recurrence(units, bidirectional)(x)  # (batch, T, units)
             x = layers.Dropout(dropout)(x)
         x = layers.Dense(rows, activation=self.output_activation(), dtype="float32")(x)
-        x = layers.Permute((2, 1))(x)  # (batch, F, T)
-        outputs = layers.Reshape((rows, frames, 1))(x)
+        x = layers.Permute((2, 1), dtype="float32")(x)  # (batch, F, T)
+        outputs = layers.Reshape((rows, frames, 1), dtype="float32")(x)
         return keras.Model(inputs, outputs, name="lstm")
 
 

@@ -31,7 +31,7 @@ class ResNet(DenoisingHyperModel):
         x = layers.ReLU()(x)
         for index in range(blocks):
             x = residual_block(x, filters, 2 ** (index % DILATION_CYCLE) if dilated else 1)
-        x = layers.Conv2D(1, 1)(x)
+        x = layers.Conv2D(1, 1, dtype="float32")(x)
         outputs = layers.Activation(self.output_activation(), dtype="float32")(x)
         return keras.Model(inputs, outputs, name="resnet")
 

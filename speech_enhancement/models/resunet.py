@@ -120,7 +120,7 @@ class ResUNet(DenoisingHyperModel):
             x = layers.Concatenate()([layers.UpSampling2D(2)(x), skips.pop()])
             x = convolution(convolution(x, int(filters * width)), int(filters * width))
         x = layers.Cropping2D(padding)(x)
-        x = layers.Conv2D(1, 1)(x)
+        x = layers.Conv2D(1, 1, dtype="float32")(x)
         in_0_to_1 = self.features.representation == "magnitude_db"
         activation = self.output_activation(clean="sigmoid" if in_0_to_1 else "relu")
         outputs = layers.Activation(activation, dtype="float32")(x)

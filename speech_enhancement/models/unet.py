@@ -46,7 +46,7 @@ class UNet(DenoisingHyperModel):
         x = convolution(x, 2)
         activation = self.output_activation(noise_db="tanh")
         x = layers.Conv2D(1, 1, activation=activation, dtype="float32")(x)
-        outputs = layers.Cropping2D(padding)(x)
+        outputs = layers.Cropping2D(padding, dtype="float32")(x)
         return keras.Model(inputs, outputs, name="unet")
 
 

@@ -10,6 +10,8 @@ import keras
 from speech_enhancement.errors import UsageError
 from speech_enhancement.training import machines
 
+BFLOAT16 = (8, 0)  # compute capability of the first GPUs with it
+
 
 def gpu_names() -> list[str]:
     """GPUs that the backend sees."""
@@ -32,6 +34,34 @@ def device_summary() -> str:
     count = strategy.num_replicas_in_sync if strategy else sharing()
     together = f" ({count} devices)" if count > 1 else ""
     return f"{keras.backend.backend()} on {', '.join(names) if names else 'the CPU'}{together}"
+
+
+def half_precision() -> str:
+    """The Keras policy of computing in 16 bits where that is safe.
+
+    Processors and newer GPUs have bfloat16, whose range is that of float32. GPUs from before 2020,
+    such as the T4, have float16 only, for which Keras scales the loss.
+    """
+    return "mixed_float16" if gpu_names() and _compute_capability() < BFLOAT16 else "mixed_bfloat16"
+
+
+def _compute_capability() -> tuple[int, int]:
+    """Of the first GPU; the lowest if it has none."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        config = tf.config
+        details = config.experimental.get_device_details(config.list_physical_devices("GPU")[0])
+        return details.get("compute_capability", (0, 0))
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.get_device_capability()
+    import jax
+
+    major, _, minor = getattr(jax.devices()[0], "compute_capability", "0.0").partition(".")
+    return int(major), int(minor)
 
 
 def mirrored_strategy() -> Any:

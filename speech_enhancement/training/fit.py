@@ -54,7 +54,7 @@ class Learning:
         learning_rate: step size of the optimizer; the model's own by default.
         schedule: course of the learning rate over the training, `constant` or `cosine`.
         max_seconds: time to train for, s; a training that is resumed has what is left of it.
-        mixed_precision: compute in float16 where that is safe.
+        mixed_precision: compute in 16 bits where that is safe.
         seed: of the first weights, and of all that is drawn.
         save_optimizer: keep the optimizer's state in the network's file.
         evaluate_every: epochs from one scoring of validation mixtures to the next; 0 for none.
@@ -176,7 +176,7 @@ def _train(data: TrainingData, design: Design, learning: Learning, run: Run) -> 
     with machines.alone():
         card = saving.save_network(
             run.stem,
-            keras_archive.load(run.folder / callbacks.BEST, compile=learning.save_optimizer),
+            best_network(run, learning, hyper_model, hp),
             hyper_model,
             hyperparameters=hp.values,
             training=summary(*batches, learning, run, origin, steps),
@@ -191,11 +191,11 @@ def prepare_keras(seed: int, mixed_precision: bool) -> None:
 
     Args:
         seed: of Python, numpy and the backend.
-        mixed_precision: compute in float16 where that is safe.
+        mixed_precision: compute in 16 bits where that is safe.
     """
     logging.getLogger("absl").setLevel(logging.ERROR)
     keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy("mixed_float16" if mixed_precision else "float32")
+    keras.config.set_dtype_policy(devices.half_precision() if mixed_precision else "float32")
 
 
 def choose_network(
@@ -319,6 +319,17 @@ def fit(
     if not (run.folder / callbacks.BEST).is_file():
         backups.remove(run.folder)
         raise UserError("The loss became NaN in the first epoch; try a lower --learning_rate")
+
+
+def best_network(
+    run: Run,
+    learning: Learning,
+    hyper_model: DenoisingHyperModel,
+    hp: keras_tuner.HyperParameters,
+) -> keras.Model:
+    """The network of the best epoch, in 32 bits, and with its optimizer if that is to be kept."""
+    best = keras_archive.load(run.folder / callbacks.BEST, compile=learning.save_optimizer)
+    return saving.in_float32(best, hyper_model, hp) if learning.mixed_precision else best
 
 
 def callbacks_of(

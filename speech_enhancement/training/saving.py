@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import keras_tuner
 import numpy as np
 
 from speech_enhancement import places
@@ -83,7 +84,13 @@ def load_weights_into(model: keras.Model, path: Path) -> None:
     Raises:
         UserError: the file is missing or holds another network.
     """
-    saved = keras_archive.load(path, compile=True)
+    policy = keras.config.dtype_policy()
+    # Else Keras would look for the scale of a loss beside the moments, in float16.
+    keras.config.set_dtype_policy("float32")
+    try:
+        saved = keras_archive.load(path, compile=True)
+    finally:
+        keras.config.set_dtype_policy(policy)
     weights = saved.get_weights()
     try:
         model.set_weights(weights)
@@ -117,8 +124,31 @@ def copy_moments(source: keras.Model, target: keras.Model) -> bool:
 
 
 def _moments(optimizer: keras.optimizers.Optimizer) -> list:
-    """What an optimizer remembers of every weight."""
+    """What an optimizer remembers of every weight; the scale of a loss in float16 is left out."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return [v for v in optimizer.variables if v.name not in ("iteration", "learning_rate")]
+
+
+def in_float32(
+    trained: keras.Model, hyper_model: DenoisingHyperModel, hp: keras_tuner.HyperParameters
+) -> keras.Model:
+    """A network that computes in 32 bits, with the weights of one that was trained in 16.
+
+    Files of networks must not depend on the precision of their training: processors run 16 bits
+    slowly, and a difference of decibels needs more of them. Keras makes new layers in float32 from
+    then on.
+
+    Args:
+        trained: the network, with its optimizer or without.
+        hyper_model: what built it.
+        hp: its hyper-parameters.
+    """
+    keras.config.set_dtype_policy("float32")
+    compiled = getattr(trained, "optimizer", None) is not None
+    model = hyper_model.build(hp) if compiled else hyper_model.network(hp)
+    model.set_weights(trained.get_weights())
+    copy_moments(trained, model)
+    return model
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:

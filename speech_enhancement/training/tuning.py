@@ -39,7 +39,7 @@ class Searching(PathFields):
         epochs: the longest training of a trial.
         batch_size: windows in a training step.
         learning_rate: of all trials; searched by default.
-        mixed_precision: compute in float16 where that is safe.
+        mixed_precision: compute in 16 bits where that is safe.
         seed: of the search, and of all that is drawn.
         dir_tuning: folder of searches, each in a folder with the name of its model.
         resume: go on with the search that is there.
