@@ -171,10 +171,10 @@ def test_silence_is_named_and_left_out_of_the_mean(folders, evaluate):
     audio_io.save_audio(folders / "clean" / "rain.wav", np.zeros(2 * RATE, np.float32), RATE)
     outcome, summary = evaluate("--models", "")
     assert outcome.code == 0
-    assert "left out: rain, noisy, si_sdr: the clean recording is silent" in outcome.err
+    assert "left out: rain, noisy, si_sdr and pesq: the clean recording is silent" in outcome.err
     assert summary["scores"]["noisy"]["si_sdr"]["n"] == 2
     text = (folders / "report" / "report.md").read_text()
-    assert "## Left out of means (2)" in text
+    assert "## Left out of means (1)" in text
 
 
 def test_file_that_breaks_is_named_and_the_rest_is_scored(folders, evaluate):

@@ -57,6 +57,19 @@ def evaluate(tmp_path, recordings, run_main):
     return run
 
 
+def test_a_folder_of_silence_is_an_error_with_a_report(tmp_path, recordings, evaluate):
+    for path in recordings.glob("*/*"):
+        audio_io.save_audio(path, np.zeros(RATE, np.float32), RATE)
+    outcome, summary = evaluate("--metrics", "dnsmos", "condition")
+    assert outcome.code == 1
+    assert outcome.err.endswith("error: No recording could be scored\n")
+    assert summary["scores"] == {"noisy": {}, "gain_6.0": {}}
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| phone/kitchen.wav | gain_6.0 | the recording is silent |" in text
+    line = "phone/kitchen.wav, noisy and gain_6.0, dnsmos and condition: the recording is silent"
+    assert f"- {line}\n" in text
+
+
 def test_a_folder_of_recordings_is_enough(tmp_path, evaluate):
     outcome, summary = evaluate()
     assert outcome.code == 0, outcome.err
@@ -130,7 +143,10 @@ def test_every_kind_of_recording_is_scored_or_named(recordings, speech, evaluate
     assert scores["telephone.wav"]["bandwidth_hz"] <= 4000.0
     assert "hum_db" not in scores["telephone.wav"]  # which lasts 1 s
     assert scores["short.wav"] == scores["silence.wav"] == {}
-    assert "left out: silence.wav, noisy, condition: the recording is silent" in outcome.err
+    assert (
+        "left out: silence.wav, noisy and dpcrn_offline, condition: the recording is silent"
+        in outcome.err
+    )
     verdicts = {each["file"]: each["verdicts"]["noisy"][0] for each in summary["recordings"]}
     assert verdicts["silence.wav"] == "the recording is silent"
     assert verdicts["short.wav"] == "the recording is shorter than 0.25 s"

@@ -15,6 +15,7 @@ from speech_enhancement.scoring.summary import (
     Summary,
     grading_metric,
     key_metrics,
+    merged_unscored,
 )
 from speech_enhancement.scoring.verdict import verdict
 
@@ -183,6 +184,9 @@ def recordings(summary: Summary) -> list[str]:
     found = summary.get("recordings", [])[:MOST_RECORDINGS]
     if not found:
         return []
+    measures = f"## Each recording\n\n{_measures(found)}"
+    if not any(summary["scores"].values()):
+        return [measures]
     systems = list(summary["scores"])
     metric = grading_metric(summary["scores"])
     means = ["**mean**", *(plain_cell(summary["scores"][s].get(metric), metric) for s in systems)]
@@ -196,7 +200,7 @@ def recordings(summary: Summary) -> list[str]:
     side_by_side = table(["recording", *map(label, systems)], [*grades, means])
     return [
         f"## {COLUMNS[metric].label} of each recording, before and after\n\n{side_by_side}",
-        f"## Each recording\n\n{_measures(found)}",
+        measures,
     ]
 
 
@@ -274,10 +278,7 @@ def _count(means: dict[str, Mean], metric: str) -> int:
 def left_out(summary: Summary) -> str:
     """Every file that a mean misses, and every file that was moved to match."""
     lines = [f"{it['file']}, {it['system']}: {it['error']}" for it in summary["failed"]]
-    lines += [
-        f"{it['file']}, {it['system']}, {it['metric']}: {it['reason']}"
-        for it in summary["unscored"]
-    ]
+    lines += merged_unscored(summary)
     text = _listed("Left out of means", lines)
     remarks = [f"{it['file']}, {it['system']}: {it['remark']}" for it in summary["remarks"]]
     return "\n\n".join(part for part in (text, _listed("Aligned", remarks)) if part)

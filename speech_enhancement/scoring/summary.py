@@ -123,13 +123,38 @@ def by_recording(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def merged_unscored(summary: Summary) -> list[str]:
+    """A line for each recording that could not be scored, as short as its reasons allow.
+
+    Returns:
+        Lines such as `a.wav, noisy and dpcrn, dnsmos and condition: the recording is silent`.
+    """
+    metrics: dict[tuple[str, str, str], list[str]] = {}
+    for it in summary["unscored"]:
+        metrics.setdefault((it["file"], it["reason"], it["system"]), []).append(it["metric"])
+    systems: dict[tuple[str, str, str], list[str]] = {}
+    for (file, reason, system), names in metrics.items():
+        systems.setdefault((file, reason, listed(names)), []).append(system)
+    return [
+        f"{file}, {listed(names)}, {measured}: {reason}"
+        for (file, reason, measured), names in systems.items()
+    ]
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, or `a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _verdicts(scores: dict[str, dict[str, float]]) -> dict[str, list[str]]:
     """The verdict on each system, and the change relative to the noisy recording."""
-    before = scores.get("noisy", {})
-    return {
-        system: [verdict(each), "" if system == "noisy" else change(before, each)]
-        for system, each in scores.items()
-    }
+    return {system: [verdict(each), _change(scores, system)] for system, each in scores.items()}
+
+
+def _change(scores: dict[str, dict[str, float]], system: str) -> str:
+    """How a system differs from the noisy recording; nothing for that itself."""
+    return "" if system == "noisy" else change(scores.get("noisy", {}), scores[system])
 
 
 def _verdicts_on_all(rows: Sequence[Row], scores: Summary) -> dict[str, list[str]]:
@@ -138,11 +163,13 @@ def _verdicts_on_all(rows: Sequence[Row], scores: Summary) -> dict[str, list[str
         system: {name: mean["mean"] for name, mean in each.items()}
         for system, each in scores.items()
     }
-    verdicts = _verdicts(means)
-    for system, (_, changed) in verdicts.items():
-        recordings = [row["scores"] for row in rows if row["system"] == system]
-        verdicts[system] = [verdict_on_all(means[system], recordings), changed]
-    return verdicts
+    recordings: dict[str, list[dict[str, float]]] = {system: [] for system in means}
+    for row in rows:
+        recordings[row["system"]].append(row["scores"])
+    return {
+        system: [verdict_on_all(mean, recordings[system]), _change(means, system)]
+        for system, mean in means.items()
+    }
 
 
 def key_metrics(scores: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

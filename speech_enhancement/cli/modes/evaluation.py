@@ -10,7 +10,7 @@ from speech_enhancement.errors import UsageError
 from speech_enhancement.inference import network_files
 from speech_enhancement.scoring import evaluation, report
 from speech_enhancement.scoring.evaluation import PairFolders
-from speech_enhancement.scoring.summary import Summary
+from speech_enhancement.scoring.summary import Summary, merged_unscored
 
 
 def run(options: argparse.Namespace) -> int:
@@ -82,10 +82,12 @@ def networks(options: argparse.Namespace) -> list[Path]:
 
 
 def tell_left_out(summary: Summary) -> int:
-    """Name the files that failed or that a metric could not score; 1 if any failed."""
+    """Name what failed or could not be scored; 1 if anything failed, or nothing has a score."""
     for it in summary["failed"]:
         print(f"failed: {it['file']}, {it['system']}: {it['error']}", file=sys.stderr)
-    for it in summary["unscored"]:
-        where = f"{it['file']}, {it['system']}, {it['metric']}"
-        print(f"left out: {where}: {it['reason']}", file=sys.stderr)
-    return 1 if summary["failed"] else 0
+    for line in merged_unscored(summary):
+        print(f"left out: {line}", file=sys.stderr)
+    nothing = not any(summary["scores"].values())
+    if nothing:
+        print("error: No recording could be scored", file=sys.stderr)
+    return 1 if nothing or summary["failed"] else 0
