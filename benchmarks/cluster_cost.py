@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--publish", action="store_true", help="write docs/cluster.md")
     if parser.parse_args(argv).publish:
         results = json.loads(RESULTS.read_text())
-        _write(PAGE, with_part(PAGE.read_text(), PART, cost_sheet(results)))
+        atomic.write_text(PAGE, with_part(PAGE.read_text(), PART, cost_sheet(results)))
         return
     load = round(os.getloadavg()[0], 2)
     with tempfile.TemporaryDirectory() as folder:
@@ -84,13 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     about = provenance.circumstances(PACKAGES)
     about |= {"command": "python benchmarks/cluster_cost.py", "load_before": load}
     results = {"about": about, **figures}
-    _write(RESULTS, json.dumps(results, indent=1) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text wholly or not at all."""
-    with atomic.replacing(path) as temporary:
-        temporary.write_text(text)
+    atomic.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
 
 
 def measure_formats(folder: Path) -> dict[str, Any]:

@@ -62,8 +62,7 @@ def main() -> None:
         rows.append(row_of(model, sys.argv[1:]))
         print(*rows[-1], flush=True)
     command = " ".join(["KERAS_BACKEND=jax python benchmarks/compilation.py", *sys.argv[1:]])
-    with atomic.replacing(PAGE) as temporary:
-        temporary.write_text(page_parts.with_part(PAGE.read_text(), PART, report(rows, command)))
+    atomic.write_text(PAGE, page_parts.with_part(PAGE.read_text(), PART, report(rows, command)))
 
 
 def row_of(model: str, arguments: Sequence[str]) -> list[str]:

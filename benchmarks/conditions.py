@@ -78,8 +78,7 @@ def main() -> None:
     del about["command"]  # the page has it
     results = {"about": about, "figures": figures}
     results["about"]["mixtures"] = args.mixtures
-    with atomic.replacing(RESULTS) as temporary:
-        temporary.write_text(json.dumps(results, indent=1) + "\n")
+    atomic.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
     publish(json.loads(RESULTS.read_text()))
 
 
@@ -174,8 +173,7 @@ def publish(results: dict[str, Any]) -> None:
     page = PAGE.read_text()
     for name, text in (("level", levels), ("clean", clean), ("phase", phase)):
         page = with_part(page, name, f"{text}\n\n{origin}")
-    with atomic.replacing(PAGE) as temporary:
-        temporary.write_text(page)
+    atomic.write_text(PAGE, page)
 
 
 def picture(figures: dict[str, Any]) -> Figure:

@@ -276,8 +276,7 @@ def main() -> int:
             else:
                 rows.append(fuzz_recordings(name, options.mutants, rng, Path(folder)))
         print(rows[-1], flush=True)
-    with atomic.replacing(options.output) as temporary:
-        temporary.write_text(table(rows, options), encoding="utf-8")
+    atomic.write_text(options.output, table(rows, options))
     return int(any(row.failures or any(row.ends[end] for end in BAD_ENDS) for row in rows))
 
 

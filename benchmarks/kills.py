@@ -99,10 +99,8 @@ def main_() -> None:
                 print(json.dumps(rows[-1]), flush=True)
     facts = provenance.circumstances(("keras", "tensorflow"))
     content = {"circumstances": facts, "seed": options.seed, "rows": rows}
-    with atomic.replacing(figures) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
-    with atomic.replacing(options.out / "KILLS.md") as temporary:
-        temporary.write_text(markdown(rows, facts))
+    atomic.write_text(figures, json.dumps(content, indent=2) + "\n")
+    atomic.write_text(options.out / "KILLS.md", markdown(rows, facts))
 
 
 def prepare(folder: Path) -> None:

@@ -69,10 +69,8 @@ def main() -> None:
                 f"SNR {snr_db:g} dB:", " ".join(f"{score:.1f}" for score in scores[-1]), flush=True
             )
         rows.append((snr_db, *np.mean(scores, axis=0)))
-    with atomic.replacing(PAGE) as temporary:
-        temporary.write_text(
-            page_parts.with_part(PAGE.read_text(), "lookahead", table(parts, rows))
-        )
+    text = page_parts.with_part(PAGE.read_text(), "lookahead", table(parts, rows))
+    atomic.write_text(PAGE, text)
 
 
 def joined(folder: Path, rate: int, n_samples: int, rng: np.random.Generator) -> np.ndarray:

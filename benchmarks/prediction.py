@@ -340,8 +340,7 @@ def main() -> None:
         }
         results = json.loads(options.results.read_text()) if options.results.exists() else {}
         results[part] = {"about": about, "figures": figures}
-        with atomic.replacing(options.results) as temporary:
-            temporary.write_text(json.dumps(results, indent=1) + "\n")
+        atomic.write_text(options.results, json.dumps(results, indent=1) + "\n")
         print(part, json.dumps(figures, indent=1)[:4000])
 
 

@@ -20,7 +20,7 @@ from benchmarks.page_parts import with_part  # noqa: E402
 from speech_enhancement.export import report  # noqa: E402
 from speech_enhancement.export.report import ExportRow  # noqa: E402
 from speech_enhancement.files import provenance  # noqa: E402
-from speech_enhancement.files.atomic import replacing  # noqa: E402
+from speech_enhancement.files.atomic import write_text  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "EXPORTS.json"
 PAGE = REPOSITORY / "docs" / "export.md"
@@ -33,16 +33,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("report", nargs="?", type=Path, help="folder of an export")
     options = parser.parse_args(argv)
     if options.report:
-        summary = published(json.loads((options.report / "export.json").read_text()))
-        _write(RESULTS, json.dumps(summary, indent=1) + "\n")
+        summary = provenance.shareable(json.loads((options.report / "export.json").read_text()))
+        write_text(RESULTS, json.dumps(summary, indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
-    _write(PAGE, with_part(PAGE.read_text(), PART, exports_table(results)))
-
-
-def published(summary: dict[str, Any]) -> dict[str, Any]:
-    """A report whose command others can repeat."""
-    command = provenance.shareable_command(summary["about"]["command"])
-    return summary | {"about": summary["about"] | {"command": command}}
+    write_text(PAGE, with_part(PAGE.read_text(), PART, exports_table(results)))
 
 
 def exports_table(results: dict[str, Any]) -> str:
@@ -50,12 +44,6 @@ def exports_table(results: dict[str, Any]) -> str:
     facts = results["about"]
     table = report.table([ExportRow(**row) for row in results["rows"]])
     return f"{facts['date']}, {facts['machine']}; `{facts['command']}`:\n\n{table}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text wholly or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text)
 
 
 if __name__ == "__main__":

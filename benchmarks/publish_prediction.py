@@ -18,7 +18,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.page_parts import with_part  # noqa: E402
 from benchmarks.prediction import RESULTS, THREADS, WINDOW_S  # noqa: E402
-from speech_enhancement.files.atomic import replacing  # noqa: E402
+from speech_enhancement.files.atomic import write_text  # noqa: E402
 from speech_enhancement.inference.pictures import save_figure  # noqa: E402
 from speech_enhancement.scoring.report import table  # noqa: E402
 
@@ -37,8 +37,7 @@ def main() -> None:
     if "long" in results:
         save_figure(memory_figure(results["long"]["figures"]), PICTURE)
     text = with_part(PAGE.read_text(), PART, prediction_figures(results))
-    with replacing(PAGE) as temporary:
-        temporary.write_text(text)
+    write_text(PAGE, text)
 
 
 def prediction_figures(results: dict[str, Any]) -> str:

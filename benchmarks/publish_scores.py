@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPOSITORY))
 from benchmarks.page_parts import with_part  # noqa: E402
 from speech_enhancement import registry  # noqa: E402
 from speech_enhancement.files import provenance  # noqa: E402
-from speech_enhancement.files.atomic import replacing  # noqa: E402
+from speech_enhancement.files.atomic import write_text  # noqa: E402
 from speech_enhancement.inference.card import ModelCard  # noqa: E402
 from speech_enhancement.scoring import report  # noqa: E402
 from speech_enhancement.scoring.summary import COLUMNS  # noqa: E402
@@ -59,29 +59,23 @@ def main(argv: list[str] | None = None) -> None:
         summaries = [_report(path) for path in options.reports]
         if options.add:
             summaries = with_systems(json.loads(RESULTS.read_text()), summaries)
-        _write(RESULTS, json.dumps(summaries, indent=1) + "\n")
+        write_text(RESULTS, json.dumps(summaries, indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
     if options.equal_hours:
         equal = _report(options.equal_hours / "scores")
         hours = {name: _hours(name, options.equal_hours) for name in equal["scores"]}
-        _write(EQUAL_HOURS, json.dumps(equal | {"hours": hours}, indent=1) + "\n")
+        write_text(EQUAL_HOURS, json.dumps(equal | {"hours": hours}, indent=1) + "\n")
     equal_hours = json.loads(EQUAL_HOURS.read_text())
     table = equal_hours_table(results[0], equal_hours)
-    _write(TRAINING_PAGE, with_part(TRAINING_PAGE.read_text(), EQUAL_PART, table))
-    _write(RESULTS.with_suffix(".md"), results_markdown(results))
+    write_text(TRAINING_PAGE, with_part(TRAINING_PAGE.read_text(), EQUAL_PART, table))
+    write_text(RESULTS.with_suffix(".md"), results_markdown(results))
     page = with_part(README.read_text(), KEY_PART, readme_key_scores(results))
-    _write(README, with_part(page, PART, readme_scores(results)))
+    write_text(README, with_part(page, PART, readme_scores(results)))
 
 
 def _report(folder: Path) -> dict[str, Any]:
     """The report of an evaluation, as it is published."""
-    return published(json.loads((folder / "report.json").read_text()))
-
-
-def published(summary: dict[str, Any]) -> dict[str, Any]:
-    """A summary whose command others can repeat: folders by their own names only."""
-    command = provenance.shareable_command(summary["about"]["command"])
-    return summary | {"about": summary["about"] | {"command": command}}
+    return provenance.shareable(json.loads((folder / "report.json").read_text()))
 
 
 def with_systems(
@@ -238,12 +232,6 @@ def _hours(system: str, folder: Path = WEIGHTS) -> str:
 def _mean(mean: dict[str, Any] | None, metric: str) -> str:
     """A mean without its interval, which RESULTS.md has."""
     return "-" if mean is None else f"{mean['mean']:.{COLUMNS[metric].digits}f}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text wholly or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text)
 
 
 if __name__ == "__main__":

@@ -68,13 +68,11 @@ def main() -> None:
         about = provenance.circumstances(PACKAGES) | {"windows": args.count}
         del about["command"]  # the page has it
         results = measured(args) | {"about": about}
-        with atomic.replacing(RESULTS) as temporary:
-            temporary.write_text(json.dumps(results, indent=1) + "\n")
+        atomic.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
     results = json.loads(RESULTS.read_text())
     page = with_part(PAGE.read_text(), "losses", losses_table(results))
     page = with_part(page, "parts", parts_tables(results))
-    with atomic.replacing(PAGE) as temporary:
-        temporary.write_text(page)
+    atomic.write_text(PAGE, page)
 
 
 def measured(args: argparse.Namespace) -> dict[str, Any]:

@@ -57,8 +57,7 @@ def main() -> None:
         for overlap, (si_sdr, step_db) in zip(args.overlaps, np.mean(figures, axis=0), strict=True):
             rows.append([name, f"{overlap:g}", f"{si_sdr:.2f}", f"{round(step_db, 1) + 0.0:+.1f}"])
             print(*rows[-1], flush=True)
-    with atomic.replacing(PAGE) as temporary:
-        temporary.write_text(page_parts.with_part(PAGE.read_text(), "overlap", table(rows)))
+    atomic.write_text(PAGE, page_parts.with_part(PAGE.read_text(), "overlap", table(rows)))
 
 
 def recordings(

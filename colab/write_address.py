@@ -30,8 +30,7 @@ def main() -> None:
     """Write both files."""
     address = address_of(PROJECT.read_text())
     for path, change in ((NOTEBOOK, with_address_in_notebook), (PAGE, with_badge)):
-        with atomic.replacing(path) as temporary:
-            temporary.write_text(change(path.read_text(), address))
+        atomic.write_text(path, change(path.read_text(), address))
 
 
 def address_of(project: str) -> str:

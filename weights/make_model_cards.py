@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from speech_enhancement import registry
-from speech_enhancement.files.atomic import replacing
+from speech_enhancement.files.atomic import write_text
 from speech_enhancement.inference import pictures
 from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.scoring import report
@@ -69,8 +69,7 @@ def write_pages(folder: Path, results: list[Any]) -> None:
     """
     for path in sorted(folder.glob("*.json")):
         card = ModelCard.load(path)
-        with replacing(path.with_suffix(".md")) as temporary:
-            temporary.write_text(model_card(path.stem, card, results, folder))
+        write_text(path.with_suffix(".md"), model_card(path.stem, card, results, folder))
         if "curve" in card.training:
             picture = pictures.plot_losses(card.training["curve"])
             pictures.save_figure(picture, path.with_suffix(".png"))

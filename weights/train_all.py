@@ -25,7 +25,7 @@ from speech_enhancement.cli import args, command_line, learning_options, process
 from speech_enhancement.config import AudioConfig
 from speech_enhancement.errors import UsageError, UserError, printable
 from speech_enhancement.files import audio_io
-from speech_enhancement.files.atomic import replacing
+from speech_enhancement.files.atomic import write_text
 from speech_enhancement.inference import network_files
 from speech_enhancement.scoring import evaluation, report
 from speech_enhancement.scoring.evaluation import PairFolders
@@ -228,8 +228,7 @@ def write_pairs(options: argparse.Namespace, folder: Path, count: int) -> PairFo
         for kind, waveform in zip(("noisy", "clean"), waveforms, strict=True):
             path = folder / kind / f"{number:03d}.wav"
             audio_io.save_audio(path, waveform, SCORED_AUDIO.sample_rate)
-    with replacing(description) as temporary:
-        temporary.write_text(text)
+    write_text(description, text)
     return pairs
 
 

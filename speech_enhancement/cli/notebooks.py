@@ -117,8 +117,7 @@ def parts(run_dir: Path, name: str, count: int) -> Iterator[int]:
     for part in range(done, done + count - done % count):
         print(f"Part {part + 1}")
         yield part
-        with atomic.replacing(path) as temporary:
-            temporary.write_text(json.dumps({"done": part + 1}) + "\n")
+        atomic.write_text(path, json.dumps({"done": part + 1}) + "\n")
 
 
 def _changed_at(path: Path) -> int | None:

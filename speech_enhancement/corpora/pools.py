@@ -372,9 +372,8 @@ def _build(
             offset += sound.n_samples
         if not rows:
             raise UserError(f"None of the {len(files)} recordings can be used: {bad[0][1]}")
-    with atomic.replacing(index_path) as temporary:
-        index = {"digest": digest, "sample_rate": sample_rate, "recordings": rows, "bad": bad}
-        temporary.write_text(json.dumps(index))
+    index = {"digest": digest, "sample_rate": sample_rate, "recordings": rows, "bad": bad}
+    atomic.write_text(index_path, json.dumps(index))
 
 
 def _clear_remains(folder: Path) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import descriptors, json_files, locks
-from speech_enhancement.files.atomic import replacing
+from speech_enhancement.files.atomic import write_text
 
 MANIFEST = "manifest.json"
 LOCK = ".windows.lock"
@@ -184,9 +184,8 @@ class WindowStore:
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, with the configuration, and forget the journal."""
-        with replacing(self.manifest) as temporary:
-            content = manifest | {"configuration": self.configuration}
-            temporary.write_text(json.dumps(content, indent=1) + "\n")
+        content = manifest | {"configuration": self.configuration}
+        write_text(self.manifest, json.dumps(content, indent=1) + "\n")
         self._journal_path.unlink()
 
     @property

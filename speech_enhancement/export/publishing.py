@@ -131,8 +131,7 @@ def publish_network(
         with atomic.replacing(folder / path.name) as temporary:
             shutil.copyfile(path, temporary)
     for name, content in texts.items():
-        with atomic.replacing(folder / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        atomic.write_text(folder / name, content)
     files = sorted([*texts, *(path.name for path in paths)])
     if repo is None:
         return Published(folder, files)

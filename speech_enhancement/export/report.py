@@ -87,5 +87,4 @@ def save(folder: Path, rows: Sequence[ExportRow], about: dict[str, Any]) -> None
     summary = {"about": about, "rows": [dataclasses.asdict(row) for row in rows]}
     texts = {".json": json.dumps(summary, indent=1) + "\n", ".md": markdown(summary)}
     for suffix, text in texts.items():
-        with atomic.replacing(folder / f"{NAME}{suffix}") as temporary:
-            temporary.write_text(text)
+        atomic.write_text(folder / f"{NAME}{suffix}", text)

@@ -59,6 +59,18 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, wholly or not at all.
+
+    Names of files may hold bytes that are no UTF-8; they are written as escapes.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def partial_folder(parent: Path) -> Iterator[Path]:
     """A folder of a temporary name, which is removed unless the block has given it another.

@@ -14,7 +14,7 @@ import filelock
 
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import descriptors, json_files
-from speech_enhancement.files.atomic import replacing
+from speech_enhancement.files.atomic import write_text
 
 HOLDER = json_files.record(
     {"pid": json_files.whole(0), "host": json_files.text(255), "since": json_files.text(64)}
@@ -75,8 +75,7 @@ def _write(note: Path) -> None:
     """Say that this process holds a lock."""
     now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
-    with replacing(note) as temporary:
-        temporary.write_text(json.dumps(holder) + "\n")
+    write_text(note, json.dumps(holder) + "\n")
 
 
 def _holder(note: Path) -> str:

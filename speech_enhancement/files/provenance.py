@@ -29,10 +29,15 @@ def circumstances(packages: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def shareable_command(command: str) -> str:
-    """A command that others can repeat: folders by their own names only."""
-    words = (Path(word).name if Path(word).is_absolute() else word for word in shlex.split(command))
-    return shlex.join(words)
+def shareable(report: dict[str, Any]) -> dict[str, Any]:
+    """A report whose command others can repeat: folders by their own names only.
+
+    Args:
+        report: its `about` holds `circumstances`.
+    """
+    words = shlex.split(report["about"]["command"])
+    command = shlex.join(Path(word).name if Path(word).is_absolute() else word for word in words)
+    return report | {"about": report["about"] | {"command": command}}
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from speech_enhancement.config import AudioConfig
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import json_files
-from speech_enhancement.files.atomic import replacing
+from speech_enhancement.files.atomic import write_text
 from speech_enhancement.files.json_files import (
     anything,
     number,
@@ -99,8 +99,7 @@ class ModelCard:
 
     def save(self, path: Path) -> None:
         """Write the card as JSON."""
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        write_text(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> ModelCard:

@@ -115,5 +115,4 @@ def save_summary(folder: Path, records: list[Record]) -> None:
     Raises:
         UserError: the folder cannot be written or the disk is full.
     """
-    with atomic.replacing(folder / SUMMARY_NAME) as temporary:
-        temporary.write_text(json.dumps(records, indent=2) + "\n")
+    atomic.write_text(folder / SUMMARY_NAME, json.dumps(records, indent=2) + "\n")

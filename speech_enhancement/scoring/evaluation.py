@@ -286,8 +286,7 @@ def write_report(folder: Path, summary: Summary, rows: Sequence[Row], page: str)
         "scores.csv": report.scores_csv(rows),
     }
     for name, text in texts.items():
-        with atomic.replacing(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        atomic.write_text(folder / name, text)
 
 
 def draw(folder: Path, rows: Sequence[Row]) -> None:

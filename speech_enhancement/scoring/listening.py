@@ -99,9 +99,8 @@ def write_page(
     for number, place in enumerate(places, 1):
         versions = versions_of(scored[place], systems, scorer, scores)
         sections.append(_section(folder, number, scored[place].name, versions))
-    with atomic.replacing(folder / "index.html") as temporary:
-        page = _page(title, [_means(summary), *sections])
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    page = _page(title, [_means(summary), *sections])
+    atomic.write_text(folder / "index.html", page)
 
 
 def _remove_page(folder: Path) -> None:

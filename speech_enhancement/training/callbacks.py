@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from speech_enhancement.files.atomic import replacing
+from speech_enhancement.files.atomic import replacing, write_text
 from speech_enhancement.training import backups, machines
 
 LOG = "log.csv"
@@ -337,8 +337,7 @@ def forget_epochs(log: Path, epoch: int) -> None:
     if not log.is_file():
         return
     lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-    with replacing(log) as temporary:
-        temporary.write_text("".join(lines[: epoch + 1]), encoding="utf-8")
+    write_text(log, "".join(lines[: epoch + 1]))
 
 
 def best_loss(log: Path) -> float | None:

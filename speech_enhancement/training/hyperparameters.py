@@ -16,7 +16,7 @@ from keras_tuner.engine import hyperparameters as types
 
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import json_files
-from speech_enhancement.files.atomic import replacing
+from speech_enhancement.files.atomic import write_text
 
 if TYPE_CHECKING:
     from speech_enhancement.models.base import DenoisingHyperModel
@@ -101,8 +101,7 @@ def save(
         "features": hyper_model.features.to_dict(),
         **about,
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def parse(setting: str) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import json_files
-from speech_enhancement.files.atomic import replacing
+from speech_enhancement.files.atomic import write_text
 
 
 def save(path: Path, description: dict[str, Any]) -> None:
@@ -21,8 +21,7 @@ def save(path: Path, description: dict[str, Any]) -> None:
     Raises:
         UserError: the folder cannot be written or the disk is full.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(_plain(description), indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(_plain(description), indent=2) + "\n")
 
 
 def check(path: Path, description: dict[str, Any], kind: str) -> None:
