@@ -65,17 +65,24 @@ def test_a_log_without_a_line_has_nothing_to_forget(tmp_path):
     assert callbacks.best_loss(log) == 1.0
 
 
-def test_a_second_interruption_goes_back_to_the_epoch_of_the_first(tmp_path):
+@pytest.mark.parametrize(
+    ("every", "steps", "epoch"),
+    [
+        (1, 3, 5),  # within the first epoch
+        (100, 6, 6),  # within the second one, and before its first backup
+    ],
+)
+def test_a_second_interruption_goes_back_to_the_right_epoch(every, steps, epoch, tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(optimizer="sgd", loss="mse")
     sound = np.ones((8, 1), np.float32)
 
     def interrupt(batch, logs):
-        if batch == 2:
+        if model.optimizer.iterations == steps:
             raise KeyboardInterrupt
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
-    backup = callbacks.Backup(tmp_path, every=1)
+    backup = callbacks.Backup(tmp_path, every)
     with pytest.raises(KeyboardInterrupt):
         model.fit(
             *(sound, sound),
@@ -85,7 +92,7 @@ def test_a_second_interruption_goes_back_to_the_epoch_of_the_first(tmp_path):
             verbose=0,
             callbacks=[backup, callback],
         )
-    assert callbacks.interrupted_epoch(tmp_path) == 5
+    assert callbacks.interrupted_epoch(tmp_path) == epoch
 
 
 def test_only_the_same_training_is_resumed(tmp_path, capsys):

@@ -605,7 +605,8 @@ FITTING = Group(
             "backup_every",
             whole(1),
             None,
-            "number of steps between two backups; by default one is made after each epoch",
+            "number of steps after which there is a backup, beside the one after each epoch; from "
+            "such a backup, --resume repeats the epoch",
         ),
     ),
 )

@@ -110,7 +110,7 @@ class Backup(Restore):
 
     Args:
         run_folder: of the training.
-        every: steps from one backup to the next; none for one at the end of each epoch.
+        every: steps after which there is one, beside the one at the end of each epoch.
     """
 
     def __init__(self, run_folder: Path, every: int | None) -> None:
@@ -123,15 +123,14 @@ class Backup(Restore):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keep the state within an epoch, if that is wanted."""
+        """Keep the state within an epoch, if that is wanted; the epoch begins anew from it."""
         self.steps += 1
         if self.every and self.steps % self.every == 0:
             self._save(self.epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keep the state after an epoch."""
-        if not self.every:
-            self._save(epoch + 1)
+        self._save(epoch + 1)
 
     def _save(self, epoch: int) -> None:
         """Keep a state that goes on with `epoch`."""

@@ -62,7 +62,8 @@ class Learning:
         examples_every: epochs from one time that examples go to TensorBoard to the next; 0 for
             never.
         track: some of `registry.TRACKERS`.
-        backup_every: steps from one backup to the next; by default there is one after each epoch.
+        backup_every: steps after which there is a backup, beside the one after each epoch; from
+            such a backup, a training that is resumed repeats the epoch.
     """
 
     epochs: int = 10
