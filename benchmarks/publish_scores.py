@@ -123,14 +123,16 @@ def _joined(summary: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
 
     facts = added["about"]
     note = f"{names}: {facts['date']}, {facts['machine']}, `{facts['command']}`"
-    notes = [*summary["about"].get("notes", []), note]
+    others = [
+        each for each in summary["about"].get("notes", []) if not each.startswith(f"{names}: ")
+    ]
     return summary | {
         "scores": join(summary["scores"], added["scores"]),
         "cost": _in_order(summary["cost"] | added["cost"]),
         "by_snr": {
             name: join(scores, added["by_snr"][name]) for name, scores in summary["by_snr"].items()
         },
-        "about": summary["about"] | {"notes": notes},
+        "about": summary["about"] | {"notes": [*others, note]},
     }
 
 
