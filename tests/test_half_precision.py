@@ -1,5 +1,7 @@
 """Training in 16 bits: what is computed in them, and what the network's files hold afterwards."""
 
+from types import SimpleNamespace
+
 import keras
 import keras_tuner
 import numpy as np
@@ -91,6 +93,21 @@ def test_old_gpus_have_another_half_precision(gpus, capability, policy, monkeypa
     monkeypatch.setattr(devices, "gpu_names", lambda: gpus)
     monkeypatch.setattr(devices, "_compute_capability", lambda: capability)
     assert devices.half_precision() == policy
+
+
+@pytest.mark.parametrize(
+    ("device", "capability"),
+    [
+        (SimpleNamespace(compute_capability="7.5"), (7, 5)),
+        (SimpleNamespace(compute_capability="gfx90a"), devices.BFLOAT16),  # of another maker
+        (SimpleNamespace(), devices.BFLOAT16),  # a TPU
+    ],
+)
+def test_devices_without_a_compute_capability_have_bfloat16(device, capability, monkeypatch):
+    jax = pytest.importorskip("jax")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(jax, "devices", lambda: [device])
+    assert devices._compute_capability() == capability
 
 
 def test_dpcrn_trains_with_its_default_loss(demo_data, tmp_path, run_main):

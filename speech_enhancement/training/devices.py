@@ -46,22 +46,22 @@ def half_precision() -> str:
 
 
 def _compute_capability() -> tuple[int, int]:
-    """Of the first GPU; the lowest if it has none."""
+    """Of the first GPU; that of `BFLOAT16` if it has none, as those of other makers and TPUs."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
         config = tf.config
         details = config.experimental.get_device_details(config.list_physical_devices("GPU")[0])
-        return details.get("compute_capability", (0, 0))
+        return details.get("compute_capability", BFLOAT16)
     if backend == "torch":
         import torch
 
         return torch.cuda.get_device_capability()
     import jax
 
-    major, _, minor = getattr(jax.devices()[0], "compute_capability", "0.0").partition(".")
-    return int(major), int(minor)
+    major, _, minor = str(getattr(jax.devices()[0], "compute_capability", "")).partition(".")
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else BFLOAT16
 
 
 def mirrored_strategy() -> Any:
