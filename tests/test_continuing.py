@@ -70,12 +70,13 @@ def test_windows_of_another_geometry_are_refused(shipped, windows, tmp_path, run
 def test_what_a_card_says_needs_no_repetition_and_hours_add_up(windows, tmp_path, run_main):
     card = tmp_path / "weights" / "mine.json"
     command = [
-        *("--mode", "training", "--model", "dncnn", "--name_model", "mine", "--epochs", "1"),
+        *("--mode", "training", "--name_model", "mine", "--epochs", "1"),
         *("--path_save_spectrogram", windows, "--batch_size", "4"),
         *("--weights_folder", card.parent, "--run_dir", tmp_path / "runs"),
     ]
     outcome = run_main(
-        *command, "--hyperparameter", "filters=16", "depth=3", "loss=mse", "--target", "clean"
+        *(*command, "--model", "dncnn", "--target", "clean"),
+        *("--hyperparameter", "filters=16", "depth=3", "loss=mse"),
     )
     assert outcome.code == 0, outcome.err
     first = json.loads(card.read_text())
@@ -85,7 +86,7 @@ def test_what_a_card_says_needs_no_repetition_and_hours_add_up(windows, tmp_path
     assert outcome.code == 0, outcome.err
     second = json.loads(card.read_text())
     assert second["training"]["hours_heard"] == 1.5
-    assert second["features"] == first["features"]
+    assert (second["model"], second["features"]) == ("dncnn", first["features"])
     for name, value in {"filters": 16, "depth": 3, "dropout": 0.25}.items():
         assert second["hyperparameters"][name] == value
 

@@ -485,7 +485,12 @@ LEVELS = Group(
 LEARNING = Group(
     "learning",
     (
-        Option("model", choice(registry.MODELS), "unet", "kind of network"),
+        Option(
+            "model",
+            choice(registry.MODELS),
+            None,
+            "kind of network; by default unet, or that of the network that is trained further",
+        ),
         Option(
             "data",
             choice(("stored", "dynamic", "device")),

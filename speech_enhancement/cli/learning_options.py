@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from speech_enhancement.cli import args
+from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.mixing.recipe import MixingConfig
 from speech_enhancement.models import base
 from speech_enhancement.training import hyperparameters
@@ -40,15 +41,29 @@ def design_of(options: argparse.Namespace) -> Design:
 
     Raises:
         UsageError: a hyper-parameter is not written as NAME=VALUE.
+        UserError: there is no network to go on with.
     """
     audio = {name: getattr(options, name) for name in args.AUDIO_OPTIONS}
     return Design(
-        options.model,
+        model_of(options),
         audio={name: value for name, value in audio.items() if value is not None},
         hyperparameters=dict(map(hyperparameters.parse, options.hyperparameter)),
         hyperparameters_file=options.hyperparameters,
         **{name: getattr(options, name) for name in base.OPTIONS},
     )
+
+
+def model_of(options: argparse.Namespace) -> str:
+    """The kind of network: the given one, that of the network that goes on, or the default.
+
+    Raises:
+        UserError: there is no network to go on with.
+    """
+    if options.model is not None:
+        return options.model
+    if options.mode != "training" or options.training_from_scratch or options.name_model is None:
+        return Design.model
+    return ModelCard.beside(options.weights_folder / options.name_model).model
 
 
 def machines_of(options: argparse.Namespace) -> Machines | None:
