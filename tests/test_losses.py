@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from speech_enhancement import registry
-from speech_enhancement.models.losses import snr_db
+from speech_enhancement.models.losses import SignalToNoiseRatio, snr_db
 from speech_enhancement.signal.dsp import stft_window
 
 WAVEFORM_LOSSES = registry.LOSSES_OF_TARGET["waveform"]
@@ -161,3 +161,14 @@ def test_the_weight_of_missing_voice_is_a_hyper_parameter():
     hp = keras_tuner.HyperParameters()
     hp.values["over_attenuation"] = 0.3
     assert hyper_model.loss_options(hp, "compressed_spectrum") == {"over_attenuation": 0.3}
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 3.0, 1.0]])
+def test_windows_without_a_voice_do_not_count_in_the_ratio(weights, rng):
+    voice = rng.normal(0.0, 0.1, (2, 16000, 1)).astype("float32")
+    clean = np.concatenate([voice, np.zeros_like(voice[:1])])
+    estimate = clean * np.float32([[[0.9]], [[0.99]], [[1.0]]])  # 20 dB, 40 dB
+    estimate[2] = 0.1
+    metric = SignalToNoiseRatio()
+    metric.update_state(clean, estimate, weights)
+    assert float(metric.result()) == pytest.approx(30.0 if weights is None else 35.0, abs=1e-2)

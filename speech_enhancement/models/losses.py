@@ -249,11 +249,23 @@ class NegativeSISDR(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("speech_enhancement")
 class SignalToNoiseRatio(keras.metrics.MeanMetricWrapper):
-    """Metric: energy of the target against that of the output's error, dB, mean over windows."""
+    """Metric: energy of the target against that of the output's error, dB, mean over windows.
+
+    Windows whose target is silent, such as those without a voice, have no such ratio and do not
+    count.
+    """
 
     def __init__(self, name: str = "snr", dtype=None) -> None:
         super().__init__(fn=snr_db, name=name, dtype=dtype)
         self._direction = "up"
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """See `keras.metrics.Metric.update_state`."""
+        silent = _energy(ops.convert_to_tensor(y_true)) <= SILENT_ENERGY
+        weight = 1.0 - ops.cast(silent, self.dtype)  # what is no number counts, and is seen
+        if sample_weight is not None:
+            weight = weight * ops.cast(sample_weight, self.dtype)
+        return super().update_state(y_true, y_pred, sample_weight=weight)
 
     def get_config(self) -> dict:
         """See `keras.metrics.Metric.get_config`."""
@@ -281,7 +293,10 @@ def spectral_distance(clean, estimate, n_fft: int):
 
 def snr_db(y_true, y_pred):
     """Signal-to-noise ratio of an output against its target, dB, (batch,)."""
-    axes = tuple(range(1, len(y_true.shape)))
-    signal = ops.sum(ops.square(y_true), axis=axes)
-    error = ops.sum(ops.square(ops.subtract(y_true, y_pred)), axis=axes)
-    return 10.0 / math.log(10.0) * (ops.log(signal + 1e-8) - ops.log(error + 1e-8))
+    error = _energy(ops.subtract(y_true, y_pred))
+    return 10.0 / math.log(10.0) * (ops.log(_energy(y_true) + 1e-8) - ops.log(error + 1e-8))
+
+
+def _energy(windows):
+    """Energy of windows (batch, ...) -> (batch,)."""
+    return ops.sum(ops.square(windows), axis=tuple(range(1, len(windows.shape))))
