@@ -218,7 +218,7 @@ def test_peer_hears_recordings_at_their_own_rate_and_networks_at_that_of_the_sco
     pair = Pair("rain", demo_data / "clean" / "rain.wav", demo_data / "noisy" / "rain.wav")
     monkeypatch.setattr(scoring, "made", lambda system: Peer())
     scorer = scoring.Scorer(RATE, ("si_sdr",))
-    sounds = [scorer.sounds(pair, systems.System("echo", kind)) for kind in ("peer", "baseline")]
+    sounds = [scorer.compared(pair, systems.System("echo", kind)) for kind in ("peer", "baseline")]
     assert [rate for rate, _ in heard] == [own_rate, RATE]
     for each in sounds:
         assert each.clean.shape == each.noisy.shape == each.estimate.shape and each.remark is None

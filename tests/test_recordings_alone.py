@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.signal
 import small_networks
+import soundfile
 from conftest import REPOSITORY
 
+from speech_enhancement.corpora import pairs as pairing
 from speech_enhancement.files import audio_io
-from speech_enhancement.scoring import condition, dnsmos, verdict
+from speech_enhancement.scoring import condition, dnsmos, systems, verdict
+from speech_enhancement.scoring import scorer as scoring
 from speech_enhancement.scoring.frames import Unscorable
 from speech_enhancement.signal import dsp
 
@@ -124,6 +128,58 @@ def test_pairs_have_a_page_as_well(tmp_path, recordings, evaluate):
     assert "bandwidth_hz" in summary["scores"]["noisy"]
     page = (tmp_path / "report" / "listen" / "index.html").read_text()
     assert page.index("<b>clean</b>") < page.index("<b>noisy</b>")
+
+
+def test_clean_recordings_change_no_measure_that_needs_none(
+    tmp_path, recordings, speech, evaluate, rng
+):
+    noise = 0.01 * rng.standard_normal(48000).astype(np.float32)
+    audio_io.save_audio(recordings / "telephone.wav", speech(8000, 1.0), 8000)
+    audio_io.save_audio(recordings / "studio.wav", np.clip(9 * noise, -0.1, 0.1), 48000)
+    verdicts, measured = [], []
+    for options in (
+        ("--metrics", "condition"),
+        ("--metrics", "condition", "si_sdr", "--clean_dir", recordings, "--no-measure_cost"),
+    ):
+        outcome, summary = evaluate(*options, "--listen", 1)
+        assert outcome.code == 0, outcome.err
+        verdicts.append(summary["verdicts"])
+        with (tmp_path / "report" / "scores.csv").open(newline="") as file:
+            measured.append({(Path(r["file"]).stem, r["system"]): r for r in csv.DictReader(file)})
+    alone, beside_clean = measured
+    assert verdicts[0] == verdicts[1]
+    assert "1 of 4 narrow band" in verdicts[0]["noisy"][0]
+    for key, row in beside_clean.items():
+        assert row.pop("si_sdr")
+        names = row.keys() - {"file", "snr_db"}
+        assert {name: row[name] for name in names} == {name: alone[key][name] for name in names}
+    assert float(beside_clean["studio", "noisy"]["bandwidth_hz"]) > 20000.0
+    assert float(beside_clean["studio", "noisy"]["clipping_percent"]) > 1.0
+    page = tmp_path / "report" / "listen"
+    rates = {path.name: soundfile.info(path).samplerate for path in page.glob("*.wav")}
+    assert rates == dict.fromkeys(("001_clean.wav", "001_noisy.wav", "001_gain_6.0.wav"), RATE)
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "- 3 of 4 recordings have another rate than 8000 Hz" in text
+
+
+def test_a_pair_at_the_rate_of_the_comparison_is_denoised_once(recordings, monkeypatch):
+    calls = []
+
+    class Network:
+        def enhance(self, samples, rate):
+            calls.append(rate)
+            return 0.5 * samples
+
+    monkeypatch.setattr(scoring, "made", lambda system: Network())
+    (pair,) = pairing.find_pairs(recordings / "phone", recordings / "phone")
+    system = systems.System("half", "network")
+    row = scoring.Scorer(RATE, ("si_sdr", "condition")).row(pair, system)
+    assert {"si_sdr", "bandwidth_hz"} <= set(row["scores"])
+    assert calls == [RATE]
+    scoring.Scorer(8000, ("si_sdr", "condition")).row(pair, system)
+    assert calls[1:] == [8000, RATE]
+    scoring.Scorer(8000, ("si_sdr",)).row(pair, system)
+    assert calls[3:] == [8000]
 
 
 def test_every_kind_of_recording_is_scored_or_named(recordings, speech, evaluate):

@@ -993,8 +993,9 @@ EVALUATION = Group(
             "sample_rate_evaluation",
             choice(("8000", "16000"), int),
             None,
-            "sample rate at which the pairs are denoised and scored, Hz; by default 16000, or "
-            "8000 if a recording has a lower rate",
+            "sample rate at which the pairs are denoised and compared, Hz; by default 16000, or "
+            "8000 if a recording has a lower rate; metrics that need no clean recordings are "
+            "computed at the rate of each recording",
             metavar="RATE",
             only=(HAS_CLEAN,),
         ),

@@ -185,11 +185,11 @@ def _by_name(folder: Path, left_out: list[str] | None = None) -> dict[str, Path]
     return found
 
 
-def check_headers(pairs: Sequence[Pair]) -> int:
+def check_headers(pairs: Sequence[Pair]) -> list[int]:
     """Compare channels, rates and lengths within every pair whose headers can be read.
 
     Returns:
-        The lowest sample rate among them, Hz.
+        Their sample rates, Hz.
 
     Raises:
         UserError: there is none such, or the recordings of a pair do not fit together.
@@ -207,7 +207,7 @@ def check_headers(pairs: Sequence[Pair]) -> int:
         rates.append(clean.rate)
     if not rates:
         raise UserError(f"None of the {len(pairs)} pairs can be read: {sentence}")
-    return min(rates)
+    return rates
 
 
 def _check_same(

@@ -127,8 +127,8 @@ def evaluate(
         peers: names in `registry.PEERS`.
         metrics: names in `registry.METRICS`; by default all that the rate allows, or that need no
             clean recordings where there are none.
-        rate: Hz to denoise and score pairs at; by default 16000, and 8000 if a recording has less.
-            Recordings without clean ones are denoised and scored at their own.
+        rate: Hz to denoise and compare pairs at; by default 16000, and 8000 if a recording has
+            less. What needs no clean recording is measured at the rate of each recording.
         report_dir: folder of the report.
         worst: recordings that each system does worst, to be drawn and kept.
         measure_cost: also measure speed and memory of each system.
@@ -166,9 +166,7 @@ def evaluate(
     write_report(folder, summary, rows, "listen/index.html" if listen else "")
     draw(folder, rows)
     keep_worst(folder, rows, found, systems, scorer, worst)
-    listening.write_page(
-        folder / "listen", pairs.title, found, systems, scorer, rows, summary, listen
-    )
+    listening.write_page(folder / "listen", pairs.title, found, systems, rows, summary, listen)
     return Evaluation(folder, summary, rows)
 
 
@@ -183,9 +181,10 @@ def choose_scorer(
     """
     pairs = [pair for pair in found if isinstance(pair, Pair)]
     if pairs:
-        lowest = pairing.check_headers(pairs)
-        rate = rate or (WIDE_BAND_RATE if lowest >= WIDE_BAND_RATE else NARROW_BAND_RATE)
-        return Scorer(rate, metrics_at(rate, metrics)), []
+        rates = pairing.check_headers(pairs)
+        rate = rate or (WIDE_BAND_RATE if min(rates) >= WIDE_BAND_RATE else NARROW_BAND_RATE)
+        scorer = Scorer(rate, metrics_at(rate, metrics))
+        return scorer, _note_on_rates(rates, scorer)
     for name in metrics or []:
         registry.resolve(registry.METRICS, "metrics", name)
         if name not in registry.REFERENCE_FREE:
@@ -202,6 +201,17 @@ def choose_scorer(
     print(f"skipped: {note}", file=sys.stderr)
     others = tuple(name for name in registry.REFERENCE_FREE if name != "dnsmos")
     return Scorer(None, others), [note]
+
+
+def _note_on_rates(rates: Sequence[int], scorer: Scorer) -> list[str]:
+    """A sentence on recordings with another rate than the comparison, if that matters."""
+    n_others = sum(each != scorer.rate for each in rates)
+    if not n_others or not set(scorer.metrics) & set(registry.REFERENCE_FREE):
+        return []
+    return [
+        f"{n_others} of {len(rates)} recordings have another rate than {scorer.rate} Hz; DNSMOS, "
+        "the measures of condition and the verdicts are of each recording at its own rate"
+    ]
 
 
 def check_scored(rows: Sequence[Row]) -> None:
@@ -325,10 +335,8 @@ def keep_worst(
         if files:  # those of an earlier report may have been others
             shutil.rmtree(folder / "worst" / system.name, ignore_errors=True)
         for place, name in enumerate(files, 1):
-            scored = scorer.sounds(by_name[name], system)
-            sounds = {"noisy": scored.noisy, "enhanced": scored.estimate}
-            if scored.clean is not None:
-                sounds = {"clean": scored.clean, **sounds}
+            scored = scorer.compared(by_name[name], system)
+            sounds = {"clean": scored.clean, "noisy": scored.noisy, "enhanced": scored.estimate}
             stem = folder / "worst" / system.name / f"{place}_{name.replace('/', '_')}"
             figure = report_figures.example_figure(sounds, scored.rate, f"{system.name}: {name}")
             pictures.save_figure(figure, stem.with_name(f"{stem.name}.png"))

@@ -14,15 +14,16 @@ from urllib.parse import quote
 
 import numpy as np
 
-from speech_enhancement.corpora.pairs import Scored
+from speech_enhancement.corpora.pairs import Pair, Scored
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import atomic, audio_io
 from speech_enhancement.inference import pictures
 from speech_enhancement.scoring import figures
-from speech_enhancement.scoring.scorer import Row, Scorer
+from speech_enhancement.scoring.scorer import Row, clean_of, result_of
 from speech_enhancement.scoring.summary import COLUMNS, Summary, key_metrics
 from speech_enhancement.scoring.systems import System
 from speech_enhancement.scoring.verdict import verdict
+from speech_enhancement.signal import dsp
 
 STYLE = """
 :root { color-scheme: light dark; font-family: sans-serif; }
@@ -73,7 +74,6 @@ def write_page(
     title: str,
     pairs: Sequence[Scored],
     systems: Sequence[System],
-    scorer: Scorer,
     rows: Sequence[Row],
     summary: Summary,
     count: int,
@@ -83,7 +83,7 @@ def write_page(
     Args:
         folder: of the page.
         title: what was scored.
-        pairs, systems, scorer, rows, summary: what was scored, how, and what came of it.
+        pairs, systems, rows, summary: what was scored, and what came of it.
         count: recordings to show, spread evenly over those that could be scored.
 
     Raises:
@@ -97,7 +97,7 @@ def write_page(
     places = np.linspace(0, len(scored) - 1, min(count, len(scored))).round().astype(int)
     sections = []
     for number, place in enumerate(places, 1):
-        versions = versions_of(scored[place], systems, scorer, scores)
+        versions = versions_of(scored[place], systems, scores)
         sections.append(_section(folder, number, scored[place].name, versions))
     page = _page(title, [_means(summary), *sections])
     atomic.write_text(folder / "index.html", page)
@@ -121,13 +121,14 @@ def _remove_page(folder: Path) -> None:
 def versions_of(
     pair: Scored,
     systems: Sequence[System],
-    scorer: Scorer,
     scores: dict[tuple[str, str], dict[str, float]],
 ) -> list[Version]:
     """The clean recording, if there is one, the noisy one, and what each system makes of it.
 
+    All have the rate of the recording, so that their pictures span the same band.
+
     Args:
-        pair, systems, scorer: see `write_page`.
+        pair, systems: see `write_page`.
         scores: by the names of a recording and of a system; one that has none is left out.
     """
     versions: list[Version] = []
@@ -136,12 +137,14 @@ def versions_of(
         if known is None:
             continue
         try:
-            sounds = scorer.sounds(pair, system)
+            if not versions and isinstance(pair, Pair):
+                versions.append(Version("clean", *clean_of(pair)))
+            result = result_of(pair, system)
         except UserError:  # a recording that has changed in the meantime
             continue
-        if not versions and sounds.clean is not None:
-            versions.append(Version("clean", sounds.clean, sounds.rate))
-        versions.append(Version(system.name, sounds.estimate, sounds.rate, caption(known)))
+        rate = versions[0].rate if versions else result.rate
+        sound = dsp.resample(result.samples, result.rate, rate)
+        versions.append(Version(system.name, sound, rate, caption(known)))
     return versions
 
 

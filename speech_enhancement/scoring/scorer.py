@@ -1,6 +1,8 @@
 """Scores systems on recordings: one row for each file and system, kept as soon as it is made.
 
-A system is something with `enhance(samples, rate) -> samples`, or a folder of its results.
+A system is something with `enhance(samples, rate) -> samples`, or a folder of its results. What
+needs a clean recording is scored at the rate of the evaluation; what needs none, at the recording's
+own rate, so that it is the same whether there is a clean recording or not.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 
 from speech_enhancement import registry
 from speech_enhancement.corpora import pairs as pairing
-from speech_enhancement.corpora.pairs import Pair, Scored, Single
+from speech_enhancement.corpora.pairs import Pair, Scored
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import audio_io, workers
 from speech_enhancement.files.audio_files import Recording, has_risky_decoder
@@ -37,6 +39,7 @@ from speech_enhancement.signal import dsp
 
 Row = dict[str, Any]
 
+MANNER = 2  # of scoring; rows of an earlier run that scored in another one are not used
 ROW = record({"key": text(), "file": text(), "system": text()})
 FAILURE = record({"error": text()})
 SCORED = record(
@@ -56,23 +59,28 @@ def _row(value: Any, place: str) -> None:
     (FAILURE if "error" in value else SCORED)(value, place)
 
 
-class Sounds(NamedTuple):
-    """A recording before and after a system, float32 (samples,) each, of one length.
+class Compared(NamedTuple):
+    """What is compared with a clean recording, float32 (samples,) each, of one length.
 
     Args:
-        clean: the clean recording, if there is one.
-        noisy, estimate: before and after.
+        clean: the clean recording.
+        noisy, estimate: before and after a system.
         rate: Hz.
-        is_resampled: whether that is not the rate of the recording.
         remark: what was done to align them.
     """
 
-    clean: np.ndarray | None
+    clean: np.ndarray
     noisy: np.ndarray
     estimate: np.ndarray
     rate: int
-    is_resampled: bool = False
     remark: str | None = None
+
+
+class Sound(NamedTuple):
+    """A recording as it is: float32 (samples,), and its rate in Hz."""
+
+    samples: np.ndarray
+    rate: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +88,10 @@ class Scorer:
     """How recordings are scored; the same for all systems of a report.
 
     Args:
-        rate: Hz that pairs are brought to, denoised and scored at; a peer receives a recording at
-            the recording's own rate. None for recordings without clean ones, which every system
-            receives at their own rates.
-        metrics: names in `registry.METRICS`.
+        rate: Hz that pairs are brought to, denoised and compared at; a peer receives a recording at
+            the recording's own rate. None where there are no clean recordings.
+        metrics: names in `registry.METRICS`. Those that need no clean recording are of every
+            recording, and of what a system makes of it, at the recording's own rate.
     """
 
     rate: int | None
@@ -92,20 +100,30 @@ class Scorer:
     def row(self, pair: Scored, system: System) -> Row:
         """Scores of one system on one pair; an error in place of them if it cannot be had."""
         row: Row = {"file": pair.name, "system": system.name, "key": self.key(pair, system)}
+        alone = [name for name in self.metrics if name in registry.REFERENCE_FREE]
         try:
-            sounds = self.sounds(pair, system)
+            compared = self.compared(pair, system) if isinstance(pair, Pair) else None
+            result = result_of(pair, system, compared) if alone else None
         except UserError as error:
             return row | {"error": str(error)}
-        if sounds.remark:
-            row["remark"] = sounds.remark
-        scores, unscored = score(sounds.clean, sounds.estimate, sounds.rate, self.metrics)
-        if sounds.is_resampled:
-            scores.pop("clipping_percent", None)  # which cannot be seen any more
-        snr_db = pair.snr_db
-        if snr_db is None and sounds.clean is not None:
-            snr_db = input_snr_db(sounds.clean, sounds.noisy, sounds.rate)
-        row |= {"snr_db": snr_db, "class": pair.noise_class}
-        return row | {"scores": scores, "unscored": unscored}
+        row |= {"snr_db": pair.snr_db, "class": pair.noise_class, "scores": {}, "unscored": {}}
+        if compared is not None:
+            row |= self._comparison(compared, pair.snr_db)
+        if result is not None:
+            scores, unscored = score(None, *result, alone)
+            row["scores"] |= scores
+            row["unscored"] |= unscored
+        return row
+
+    def _comparison(self, compared: Compared, snr_db: float | None) -> Row:
+        """The part of a row that needs a clean recording; the SNR is measured if none is given."""
+        names = [name for name in self.metrics if name not in registry.REFERENCE_FREE]
+        clean, noisy, estimate, rate, remark = compared
+        scores, unscored = score(clean, estimate, rate, names)
+        if snr_db is None:
+            snr_db = input_snr_db(clean, noisy, rate)
+        known = {"snr_db": snr_db, "scores": scores, "unscored": unscored}
+        return known | ({"remark": remark} if remark else {})
 
     def failure(self, pair: Scored, system: System, reason: str) -> Row:
         """The row of a pair that cannot be scored."""
@@ -113,28 +131,21 @@ class Scorer:
         sentence = f"Cannot score {pair.noisy}: {reason}"
         return {"file": pair.name, "system": system.name, "key": key, "error": sentence}
 
-    def sounds(self, pair: Scored, system: System) -> Sounds:
-        """A recording before and after a system.
+    def compared(self, pair: Pair, system: System) -> Compared:
+        """A pair before and after a system, at the rate of the comparison; channels are averaged.
 
         Raises:
             UserError: a recording cannot be read or denoised.
         """
-        if isinstance(pair, Single):
-            return _sounds_of_single(pair, system)
-        return self._sounds_of_pair(pair, system)
-
-    def _sounds_of_pair(self, pair: Pair, system: System) -> Sounds:
-        """A pair at the rate of the scores; channels are averaged."""
         sound, own_rate = audio_io.load_audio(pair.noisy)
         rate = self.rate or own_rate
         clean, _ = audio_io.load_audio(pair.clean, rate)
         noisy = dsp.resample(sound, own_rate, rate)
         clean, noisy, remark = pairing.align(clean, noisy, rate)
-        common = rate, own_rate != rate
         if system.kind == "noisy":
-            return Sounds(clean, noisy, noisy, *common, remark)
+            return Compared(clean, noisy, noisy, rate, remark)
         if system.kind not in ("folder", "peer"):
-            return Sounds(clean, noisy, made(system).enhance(noisy, rate), *common, remark)
+            return Compared(clean, noisy, made(system).enhance(noisy, rate), rate, remark)
         if system.kind == "folder":
             estimate, _ = audio_io.load_audio(pair.enhanced[system.name], rate)
         else:
@@ -142,7 +153,7 @@ class Scorer:
             estimate = dsp.resample(estimate, own_rate, rate)
         both = np.stack([clean, noisy])
         (clean, noisy), estimate, moved = pairing.align(both, estimate, rate)
-        return Sounds(clean, noisy, estimate, *common, moved or remark)
+        return Compared(clean, noisy, estimate, rate, moved or remark)
 
     def key(self, pair: Scored, system: System) -> str:
         """Digest of all that a row depends on, for resuming."""
@@ -151,6 +162,7 @@ class Scorer:
             paths.append(pair.enhanced[system.name])
         files = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
         parts = {
+            "manner": MANNER,
             "scorer": dataclasses.asdict(self),
             "system": dataclasses.asdict(system),
             "pair": [pair.name, pair.snr_db, pair.noise_class, files],
@@ -158,19 +170,43 @@ class Scorer:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]
 
 
-def _sounds_of_single(single: Single, system: System) -> Sounds:
-    """A recording at its own rate, and of several channels the one with the highest level."""
-    channels, rate = _load_channels(single.noisy)
-    number = max(range(len(channels)), key=lambda n: dsp.active_rms(channels[n], rate))
+def result_of(pair: Scored, system: System, compared: Compared | None = None) -> Sound:
+    """What a system makes of a recording: at its own rate, and of the loudest channel.
+
+    Args:
+        pair, system: the recording and the system.
+        compared: the same at the rate of the comparison, which saves denoising twice where that
+            is the recording itself.
+
+    Raises:
+        UserError: a recording cannot be read or denoised.
+    """
+    channels, rate = _load_channels(pair.noisy)
+    number = _loudest(channels, rate)
     noisy = channels[number]
     if system.kind == "noisy":
-        return Sounds(None, noisy, noisy, rate)
-    if system.kind != "folder":
-        return Sounds(None, noisy, made(system).enhance(noisy, rate), rate)
-    channels, other_rate = _load_channels(single.enhanced[system.name])
-    estimate = dsp.resample(channels[min(number, len(channels) - 1)], other_rate, rate)
-    length = min(len(noisy), len(estimate))
-    return Sounds(None, noisy[:length], estimate[:length], rate, other_rate != rate)
+        return Sound(noisy, rate)
+    if system.kind == "folder":
+        channels, rate = _load_channels(pair.enhanced[system.name])
+        return Sound(channels[min(number, len(channels) - 1)], rate)
+    if compared and compared.rate == rate and np.array_equal(compared.noisy, noisy):
+        return Sound(compared.estimate, rate)
+    return Sound(made(system).enhance(noisy, rate), rate)
+
+
+def clean_of(pair: Pair) -> Sound:
+    """The clean recording of a pair as it is, of several channels the loudest.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    channels, rate = _load_channels(pair.clean)
+    return Sound(channels[_loudest(channels, rate)], rate)
+
+
+def _loudest(channels: np.ndarray, rate: int) -> int:
+    """Which of (channels, samples) has the highest level."""
+    return max(range(len(channels)), key=lambda n: dsp.active_rms(channels[n], rate))
 
 
 def _load_channels(path: Path) -> tuple[np.ndarray, int]:
