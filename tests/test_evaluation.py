@@ -182,8 +182,24 @@ def test_file_that_breaks_is_named_and_the_rest_is_scored(folders, evaluate):
     soundfile.write(folders / "noisy" / "rain.wav", sound, RATE, subtype="FLOAT")
     outcome, summary = evaluate("--models", "")
     assert outcome.code == 1
-    assert "failed: rain, noisy: NaN or infinite samples in" in outcome.err
+    assert "failed: rain: NaN or infinite samples in" in outcome.err
     assert summary["scores"]["noisy"]["si_sdr"]["n"] == 2
+
+
+def test_a_file_that_fails_for_one_system_is_named_with_it(folders, evaluate):
+    for name in NAMES:
+        sound, _ = audio_io.load_audio(folders / "noisy" / f"{name}.wav")
+        audio_io.save_audio(folders / "mine" / f"{name}.wav", sound, RATE)
+    (folders / "noisy" / "rain.wav").write_bytes(b"RIFF and no more")
+    (folders / "mine" / "bells.wav").write_bytes(b"RIFF and no more")
+    outcome, _ = evaluate("--models", "", "--systems", "wiener", "--enhanced_dir", folders / "mine")
+    assert outcome.code == 1
+    failed = [line for line in outcome.err.splitlines() if line.startswith("failed: ")]
+    assert [line.partition(": Cannot read ")[0] for line in failed] == [
+        *("failed: rain", "failed: bells, mine")
+    ]
+    text = (folders / "report" / "report.md").read_text()
+    assert "## Left out of means (2)\n\n- rain: Cannot read" in text
 
 
 def test_scores_at_8_khz_are_narrow_band(evaluate):

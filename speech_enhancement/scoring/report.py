@@ -15,6 +15,7 @@ from speech_enhancement.scoring.summary import (
     Summary,
     grading_metric,
     key_metrics,
+    merged_failed,
     merged_unscored,
 )
 from speech_enhancement.scoring.verdict import verdict
@@ -277,8 +278,7 @@ def _count(means: dict[str, Mean], metric: str) -> int:
 
 def left_out(summary: Summary) -> str:
     """Every file that a mean misses, and every file that was moved to match."""
-    lines = [f"{it['file']}, {it['system']}: {it['error']}" for it in summary["failed"]]
-    lines += merged_unscored(summary)
+    lines = merged_failed(summary) + merged_unscored(summary)
     text = _listed("Left out of means", lines)
     remarks = [f"{it['file']}, {it['system']}: {it['remark']}" for it in summary["remarks"]]
     return "\n\n".join(part for part in (text, _listed("Aligned", remarks)) if part)

@@ -123,6 +123,22 @@ def by_recording(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def merged_failed(summary: Summary) -> list[str]:
+    """A line for each recording that failed; systems are named where it did not fail for all.
+
+    Returns:
+        Lines such as `a.wav: Cannot read a.wav` or `b.wav, dpcrn: Cannot denoise b.wav`.
+    """
+    systems: dict[tuple[str, str], list[str]] = {}
+    for it in summary["failed"]:
+        systems.setdefault((it["file"], it["error"]), []).append(it["system"])
+    everything = {*summary["scores"], *(it["system"] for it in summary["failed"])}
+    return [
+        f"{file}: {error}" if set(names) == everything else f"{file}, {listed(names)}: {error}"
+        for (file, error), names in systems.items()
+    ]
+
+
 def merged_unscored(summary: Summary) -> list[str]:
     """A line for each recording that could not be scored, as short as its reasons allow.
 

@@ -10,7 +10,7 @@ from speech_enhancement.errors import UsageError
 from speech_enhancement.inference import network_files
 from speech_enhancement.scoring import evaluation, report
 from speech_enhancement.scoring.evaluation import PairFolders
-from speech_enhancement.scoring.summary import Summary, merged_unscored
+from speech_enhancement.scoring.summary import Summary, merged_failed, merged_unscored
 
 
 def run(options: argparse.Namespace) -> int:
@@ -83,8 +83,8 @@ def networks(options: argparse.Namespace) -> list[Path]:
 
 def tell_left_out(summary: Summary) -> int:
     """Name what failed or could not be scored; 1 if anything failed, or nothing has a score."""
-    for it in summary["failed"]:
-        print(f"failed: {it['file']}, {it['system']}: {it['error']}", file=sys.stderr)
+    for line in merged_failed(summary):
+        print(f"failed: {line}", file=sys.stderr)
     for line in merged_unscored(summary):
         print(f"left out: {line}", file=sys.stderr)
     nothing = not any(summary["scores"].values())
