@@ -175,6 +175,14 @@ def test_silence_is_named_and_left_out_of_the_mean(folders, evaluate):
     assert summary["scores"]["noisy"]["si_sdr"]["n"] == 2
     text = (folders / "report" / "report.md").read_text()
     assert "## Left out of means (1)" in text
+    assert "- 2 of 3 pairs, denoised and scored at 16000 Hz" in text
+    assert outcome.out.startswith("system (2 of 3 pairs)  ")
+    outcome, _ = evaluate("--models", "", "--metrics", "si_sdr", "condition", "--listen", 1)
+    row = next(line for line in outcome.out.splitlines() if line.startswith("noisy "))
+    assert row.count("(2 files)") == 1  # the condition needs no clean recording
+    page = (folders / "report" / "listen" / "index.html").read_text()
+    assert "<p>Means of 3 pairs:</p>" in page
+    assert page.partition("<section>")[0].count("(2 files)") == 1
 
 
 def test_file_that_breaks_is_named_and_the_rest_is_scored(folders, evaluate):

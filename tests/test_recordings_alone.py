@@ -182,7 +182,7 @@ def test_a_pair_at_the_rate_of_the_comparison_is_denoised_once(recordings, monke
     assert calls[3:] == [8000]
 
 
-def test_every_kind_of_recording_is_scored_or_named(recordings, speech, evaluate):
+def test_every_kind_of_recording_is_scored_or_named(tmp_path, recordings, speech, evaluate):
     loud = speech(48000, 1.0)
     stereo = np.stack([np.zeros_like(loud), np.clip(20.0 * loud, -1.0, 1.0)], axis=1)
     audio_io.save_audio(recordings / "dead_left.wav", stereo, 48000)
@@ -190,8 +190,14 @@ def test_every_kind_of_recording_is_scored_or_named(recordings, speech, evaluate
     audio_io.save_audio(recordings / "short.wav", speech(RATE, 0.02), RATE)
     audio_io.save_audio(recordings / "silence.wav", np.zeros(RATE, np.float32), RATE)
     (recordings / "damaged.wav").write_bytes(b"RIFF and no more")
-    outcome, summary = evaluate("--metrics", "condition", "--listen", 0, models=())
+    outcome, summary = evaluate("--metrics", "condition", "--listen", 1, models=())
     assert outcome.code == 1  # for the damaged one
+    text = (tmp_path / "report" / "report.md").read_text()
+    page = (tmp_path / "report" / "listen" / "index.html").read_text()
+    assert outcome.out.startswith("system (4 of 7 recordings)  estimated SNR")
+    assert "\n- 4 of 7 recordings without clean ones, " in text
+    assert "\n| system (4 of 7 recordings) | estimated SNR" in text
+    assert "<p>Means of 4 of 7 recordings:</p>" in page
     assert {it["file"] for it in summary["failed"]} == {"damaged.wav"}
     assert (
         outcome.err.count("failed: damaged.wav: Cannot read ") == outcome.err.count("failed") == 1

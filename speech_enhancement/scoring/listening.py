@@ -19,8 +19,9 @@ from speech_enhancement.errors import UserError
 from speech_enhancement.files import atomic, audio_io
 from speech_enhancement.inference import pictures
 from speech_enhancement.scoring import figures
+from speech_enhancement.scoring.report import cell
 from speech_enhancement.scoring.scorer import Row, clean_of, result_of
-from speech_enhancement.scoring.summary import COLUMNS, Summary, key_metrics
+from speech_enhancement.scoring.summary import COLUMNS, Summary, counted, key_metrics, most_scored
 from speech_enhancement.scoring.systems import System
 from speech_enhancement.scoring.verdict import verdict
 from speech_enhancement.signal import dsp
@@ -161,11 +162,11 @@ def _means(summary: Summary) -> str:
     names = key_metrics(scores)
     lines = [["system", *(COLUMNS[name].label for name in names), "verdict"]]
     for system, means in scores.items():
-        values = [f"{means[n]['mean']:.{COLUMNS[n].digits}f}" if n in means else "-" for n in names]
+        values = [cell(means.get(name), name, most_scored(scores)) for name in names]
         lines.append([system, *values, "; ".join(filter(None, summary["verdicts"][system]))])
     rows = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in lines)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return f"<p>Means of all recordings:</p>\n<table>\n{body}\n</table>"
+    return f"<p>Means of {counted(summary)}:</p>\n<table>\n{body}\n</table>"
 
 
 def _section(folder: Path, number: int, name: str, versions: Sequence[Version]) -> str:

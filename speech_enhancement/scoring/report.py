@@ -13,10 +13,13 @@ from speech_enhancement.scoring.summary import (
     COLUMNS,
     Mean,
     Summary,
+    counted,
     grading_metric,
+    heading_of_systems,
     key_metrics,
     merged_failed,
     merged_unscored,
+    most_scored,
 )
 from speech_enhancement.scoring.verdict import verdict
 
@@ -51,7 +54,7 @@ def markdown(summary: Summary, page: str = "") -> str:
     """
     parts = [
         f"# Scores on {summary['about']['pairs']}",
-        about(summary["about"], page),
+        about(summary, page),
         *(f"## {title}\n\n{table}" for title, table in score_tables(summary)),
         pesq_before_and_after(summary),
         loss_table(summary.get("losses", {})),
@@ -64,17 +67,18 @@ def markdown(summary: Summary, page: str = "") -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def about(facts: dict[str, Any], page: str = "") -> str:
+def about(summary: Summary, page: str = "") -> str:
     """When, where, with what and how; see `markdown`."""
+    facts = summary["about"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     manner = (
-        f"pairs, denoised and scored at {facts['rate']} Hz"
+        f", denoised and scored at {facts['rate']} Hz"
         if facts["rate"]
-        else "recordings without clean ones, each denoised and scored at its own rate"
+        else " without clean ones, each denoised and scored at its own rate"
     )
     return "\n".join(
         [
-            f"- {facts['files']} {manner}; mean and half the width of its 95 % bootstrap "
+            f"- {counted(summary)}{manner}; mean and half the width of its 95 % bootstrap "
             "confidence interval",
             *(f"- {note}" for note in facts.get("notes", [])),
             *([f"- [The recordings to listen to]({page})"] if page else []),
@@ -92,19 +96,21 @@ def score_tables(summary: Summary) -> list[tuple[str, str]]:
     for title, metrics in GROUPS.items():
         used = [name for name in metrics if any(name in means for means in scores.values())]
         if used:
-            tables.append((title, score_table(scores, used)))
+            tables.append((title, score_table(scores, used, heading_of_systems(summary))))
     return tables
 
 
-def score_table(scores: dict[str, dict[str, Mean]], metrics: Sequence[str]) -> str:
-    """Systems below each other, metrics side by side."""
-    most = max((mean["n"] for means in scores.values() for mean in means.values()), default=0)
+def score_table(
+    scores: dict[str, dict[str, Mean]], metrics: Sequence[str], first: str = "system"
+) -> str:
+    """Systems below each other, metrics side by side; `first` heads the names of systems."""
+    most = most_scored(scores)
     heading = [f"{COLUMNS[name].label}{ARROWS[COLUMNS[name].better]}" for name in metrics]
     rows = [
         [label(system), *(cell(means.get(name), name, most) for name in metrics)]
         for system, means in scores.items()
     ]
-    return table(["system", *heading], rows)
+    return table([first, *heading], rows)
 
 
 def label(system: str) -> str:
@@ -136,9 +142,10 @@ def pesq_before_and_after(summary: Summary) -> str:
     }
     if "noisy" not in means_of:
         return ""
-    before = cell(means_of["noisy"], "pesq")
+    most = most_scored(summary["scores"])
+    before = cell(means_of["noisy"], "pesq", most)
     rows = [
-        [label(system), before, cell(mean, "pesq")]
+        [label(system), before, cell(mean, "pesq", most)]
         for system, mean in means_of.items()
         if system != "noisy"
     ]
@@ -146,7 +153,8 @@ def pesq_before_and_after(summary: Summary) -> str:
         "## PESQ before and after\n\nMOS-LQO from 1 (bad) to 5 (excellent): wide-band PESQ at "
         "16 kHz and more, narrow-band PESQ at lower rates."
     )
-    return f"{text}\n\n{table(['system', 'before', 'after'], rows)}" if rows else ""
+    heading = [heading_of_systems(summary), "before", "after"]
+    return f"{text}\n\n{table(heading, rows)}" if rows else ""
 
 
 def loss_table(losses: dict[str, dict[str, Any]]) -> str:
@@ -315,8 +323,9 @@ def console_table(summary: Summary) -> str:
     """Key metrics for the terminal."""
     scores = summary["scores"]
     used = key_metrics(scores)
-    rows = [["system", *(COLUMNS[name].label for name in used)]]
-    rows += [[s, *(cell(m.get(name), name) for name in used)] for s, m in scores.items()]
+    rows = [[heading_of_systems(summary), *(COLUMNS[name].label for name in used)]]
+    most = most_scored(scores)
+    rows += [[s, *(cell(m.get(name), name, most) for name in used)] for s, m in scores.items()]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()

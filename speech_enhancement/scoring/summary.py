@@ -123,6 +123,24 @@ def by_recording(rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
+def most_scored(scores: Mapping[str, Mapping[str, Mean]]) -> int:
+    """How many recordings are in the mean that the most are in."""
+    return max((mean["n"] for means in scores.values() for mean in means.values()), default=0)
+
+
+def counted(summary: Summary) -> str:
+    """What the means are of: `6 recordings`, or `4 of 6 recordings` where some were left out."""
+    n_scored, n_all = most_scored(summary["scores"]), summary["about"]["files"]
+    kind = "pairs" if summary["about"]["rate"] else "recordings"
+    return f"{n_all} {kind}" if n_scored == n_all else f"{n_scored} of {n_all} {kind}"
+
+
+def heading_of_systems(summary: Summary) -> str:
+    """The heading of the column of systems; it has the counts where recordings were left out."""
+    is_whole = most_scored(summary["scores"]) == summary["about"]["files"]
+    return "system" if is_whole else f"system ({counted(summary)})"
+
+
 def merged_failed(summary: Summary) -> list[str]:
     """A line for each recording that failed; systems are named where it did not fail for all.
 
