@@ -25,6 +25,28 @@ def test_readme_shows_the_results(results):
     assert with_part(readme, "key_scores", publish_scores.readme_key_scores(results)) == readme
 
 
+def test_page_of_evaluation_shows_the_results_beside_the_quality_score_of_an_article(results):
+    page = (publish_scores.REPOSITORY / "docs" / "evaluation.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines()]
+    shown = {row[1]: row[2:] for row in rows if row[0] == "`model_unet`, `lstm`"}
+    whole, low = results[0]["scores"], results[0]["by_snr"]["0 to 5 dB"]
+    expected = {
+        "PESQ-wb, mean of all pairs": (whole, "pesq_wb"),
+        "PESQ-wb, mean of those at 0 to 5 dB": (low, "pesq_wb"),
+        "DNSMOS OVRL, mean of all pairs": (whole, "dnsmos_ovrl"),
+    }
+    assert shown == {
+        label: [f"{scores[name][metric]['mean']:.2f}" for name in ("noisy", "model_unet", "lstm")]
+        for label, (scores, metric) in expected.items()
+    }
+    best = registry.DEFAULT_NETWORK
+    for name in {path.stem for path in publish_scores.WEIGHTS.glob("*.keras")}:
+        assert whole[name]["pesq_wb"]["mean"] <= whole[best]["pesq_wb"]["mean"]
+        assert max(whole[name][metric]["mean"] for metric in ("pesq_wb", "dnsmos_ovrl")) < 4.1
+    sentence = f"the highest PESQ-wb is {whole[best]['pesq_wb']['mean']:.2f}, of `{best}`"
+    assert sentence in " ".join(page.split())
+
+
 def test_a_newcomer_installs_and_denoises_before_the_numbers():
     headings = re.findall(r"^## (.*)$", publish_scores.README.read_text(), re.MULTILINE)
     assert headings[:3] == ["Install", "Denoise", "Scores"]
