@@ -48,3 +48,10 @@ def test_what_a_kill_left_of_a_backup_is_none(tmp_path):
     assert backups.newest(tmp_path) is None
     save(tmp_path, 1)
     assert backups.newest(tmp_path).epoch == 1
+
+
+def test_a_backup_of_an_earlier_version_is_found(tmp_path):
+    save(tmp_path, 1)
+    weights = backups.newest(tmp_path).weights
+    earlier = weights.rename(weights.with_name(backups.EARLIER_WEIGHTS))
+    assert backups.newest(tmp_path).weights == earlier

@@ -19,7 +19,10 @@ from speech_enhancement.errors import UserError
 from speech_enhancement.files import atomic, json_files
 
 FOLDER = "backup"
-WEIGHTS = "state.weights.h5"
+# Keras makes the content of such a file in the memory. A bare HDF5 file is written piece by piece;
+# on a full disk, HDF5 tries again until the process ends, prints its own errors and may crash.
+WEIGHTS = "state.keras"
+EARLIER_WEIGHTS = "state.weights.h5"  # of earlier versions
 STATE = "state.json"
 KEPT = 2
 CONTENT = json_files.record(
@@ -80,9 +83,10 @@ def newest(run_folder: Path) -> Backup | None:
     for folder in _generations(run_folder):
         with contextlib.suppress(OSError, UserError):
             state = json_files.load(folder / STATE, "the state of a training", CONTENT)
-            if _digest(folder / WEIGHTS) == state["sha256"]:
-                weights, epoch = folder / WEIGHTS, state["epoch"]
-                return Backup(weights, epoch, state["seconds"], tuple(damaged))
+            earlier = folder / EARLIER_WEIGHTS
+            weights = earlier if earlier.is_file() else folder / WEIGHTS
+            if _digest(weights) == state["sha256"]:
+                return Backup(weights, state["epoch"], state["seconds"], tuple(damaged))
         damaged.append(folder)
     return None
 

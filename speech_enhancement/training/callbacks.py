@@ -136,7 +136,7 @@ class Backup(Restore):
         """Keep a state that goes on with `epoch`."""
         seconds = self.seconds + time.monotonic() - self.begin
         with machines.alone():
-            backups.save(self.run_folder, self.model.save_weights, epoch, seconds)
+            backups.save(self.run_folder, self.model.save, epoch, seconds)
 
 
 class KeepBest(keras.callbacks.Callback):
