@@ -1,8 +1,11 @@
+import contextlib
+import os
+
 import keras
 import numpy as np
 import pytest
 
-from speech_enhancement.errors import UsageError
+from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.training import backups, callbacks, run_description, run_folder
 
 
@@ -63,6 +66,16 @@ def test_a_log_without_a_line_has_nothing_to_forget(tmp_path):
     assert log.read_text() == ""
     log.write_text("epoch,loss,val_loss\n0,3.0,nan\n1,2.0,1.0\n")
     assert callbacks.best_loss(log) == 1.0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
+def test_a_log_that_cannot_be_written_is_named():
+    log = callbacks.Log("/dev/full")
+    log.on_train_begin()
+    with pytest.raises(UserError, match=r"^Cannot write /dev/full: No space left on device$"):
+        log.on_epoch_end(0, {"loss": 1.0})
+    with contextlib.suppress(OSError):
+        log.csv_file.close()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from speech_enhancement.errors import UserError
 from speech_enhancement.files.atomic import replacing, write_text
 from speech_enhancement.training import backups, machines
 
@@ -161,6 +162,17 @@ class KeepBest(keras.callbacks.Callback):
                 self.model.save(temporary)
 
 
+class Log(keras.callbacks.CSVLogger):
+    """Keras's log of the losses, whose failures say which file cannot be written."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write a row."""
+        try:
+            super().on_epoch_end(epoch, logs)
+        except OSError as error:
+            raise UserError(f"Cannot write {self.filename}: {error.strerror or error}") from error
+
+
 class TimeLimit(keras.callbacks.Callback):
     """End a training when its time is over.
 
@@ -291,7 +303,7 @@ def training_callbacks(
         *([scoring] if scoring else []),
         *others,
         KeepBest(run_folder / BEST, best),
-        keras.callbacks.CSVLogger(log, append=resume),
+        Log(log, append=resume),
         *_tensorboard(run_folder / TENSORBOARD),
         LossCurve(log, run_folder / "loss.png"),
         keras.callbacks.TerminateOnNaN(),
