@@ -73,6 +73,20 @@ def test_an_interrupted_training_is_not_deleted(command, tmp_path, run_main, mon
         assert "--resume" in outcome.err
 
 
+def test_what_a_training_left_before_it_had_a_network_can_only_be_replaced(
+    command, tmp_path, run_main
+):
+    folder = tmp_path / "runs/mine"
+    folder.mkdir(parents=True)
+    (folder / callbacks.BEST).touch()
+    outcome = run_main(*command, *folders(tmp_path), "--name_model", "mine")
+    assert outcome.code == 2
+    assert outcome.err == (
+        f"error: `name_model` must be new, and there is {folder}, unless --overwrite replaces it. "
+        "Received: mine\n"
+    )
+
+
 def test_going_on_needs_a_name_and_overwriting_does_not_go_with_resuming(
     command, tmp_path, run_main
 ):

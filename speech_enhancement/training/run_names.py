@@ -104,10 +104,11 @@ def last_interrupted(model: str, run_dir: Path) -> str:
 def what_is_there(run: Run) -> Path | None:
     """A file of a network of this name, or a folder of its training; none if there is neither."""
     network_files.complete(run.stem)
-    if (run.folder / callbacks.BEST).exists() or is_interrupted(run.folder):
-        return run.folder
-    files = (network_files.file_of(run.stem, suffix) for suffix in network_files.SUFFIXES)
-    return next(filter(Path.exists, files), None)
+    files = [network_files.file_of(run.stem, suffix) for suffix in network_files.SUFFIXES]
+    if network := next(filter(Path.exists, files), None):
+        return network
+    is_used = (run.folder / callbacks.BEST).exists() or is_interrupted(run.folder)
+    return run.folder if is_used else None
 
 
 def is_interrupted(run_folder: Path) -> bool:
@@ -130,9 +131,10 @@ def _refuse_what_is_there(run: Run) -> None:
         )
     found = what_is_there(run)
     if found and run.from_scratch:
+        goes_on = "--no-training_from_scratch goes on with that network or "
         raise UsageError(
-            f"`name_model` must be new, and there is {found}, unless --no-training_from_scratch "
-            f"goes on with that network or --overwrite replaces it. Received: {run.name}"
+            f"`name_model` must be new, and there is {found}, unless "
+            f"{goes_on if found != run.folder else ''}--overwrite replaces it. Received: {run.name}"
         )
 
 
