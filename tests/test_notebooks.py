@@ -130,7 +130,7 @@ def test_a_later_session_goes_on_with_what_was_kept(trained, tmp_path):
     assert notebooks.going_on(keep / "weights", keep / "runs", "my_unet") == [
         "--no-training_from_scratch"
     ]
-    assert notebooks.going_on(keep / "weights", keep / "runs", "other") == []
+    assert notebooks.going_on(keep / "weights", keep / "runs", "other") == ["--overwrite"]
 
 
 def test_an_interrupted_training_is_resumed(tmp_path):

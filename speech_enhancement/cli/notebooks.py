@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -16,6 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 from speech_enhancement import places
 from speech_enhancement.errors import UserError
 from speech_enhancement.files import atomic, json_files
+from speech_enhancement.inference import keras_archive, network_files
+from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.training import backups
 
 if TYPE_CHECKING:
@@ -154,15 +157,53 @@ def _lines_of(arguments: tuple[Any, ...]) -> Iterator[str]:
 def going_on(weights_folder: Path, run_dir: Path, name: str) -> list[str]:
     """Options of a training that goes on where an earlier session stopped, if there was one.
 
+    A session that ended before its first backup leaves nothing to go on with: the training begins
+    anew, in the place of what it left. A network that cannot be trained further gets another name.
+
     Args:
         weights_folder, run_dir: folders that outlived it.
         name: name of the network.
+
+    Raises:
+        UserError: a network cannot be given another name.
     """
-    if backups.newest(run_dir / name):
+    run_folder, stem = run_dir / name, weights_folder / name
+    if backups.newest(run_folder):
         return ["--resume"]
-    if (weights_folder / f"{name}.keras").is_file():
+    if _can_go_on(stem):
         return ["--no-training_from_scratch"]
-    return []
+    if _files_of(stem):
+        print(f"note: {stem} lacks a whole file, and is called {_set_aside(stem)} from now on")
+    if run_folder.exists():
+        print(f"note: {run_folder} has no whole backup: the training begins anew")
+    return ["--overwrite"]
+
+
+def _can_go_on(stem: Path) -> bool:
+    """Whether a network has all that its training goes on with."""
+    try:
+        ModelCard.beside(stem)
+        keras_archive.check(network_files.file_of(stem, network_files.KERAS))
+    except UserError:
+        return False
+    return True
+
+
+def _files_of(stem: Path) -> list[str]:
+    """Suffixes of the files that there are of a network."""
+    return [end for end in network_files.SUFFIXES if network_files.file_of(stem, end).exists()]
+
+
+def _set_aside(stem: Path) -> Path:
+    """Give a network another name, NAME.1 and so on."""
+    names = (stem.with_name(f"{stem.name}.{number}") for number in itertools.count(1))
+    aside = next(name for name in names if not _files_of(name))
+    try:
+        for suffix in _files_of(stem):
+            network_files.file_of(stem, suffix).rename(network_files.file_of(aside, suffix))
+    except OSError as error:
+        raise UserError(f"Cannot rename {stem}: {error.strerror}") from error
+    return aside
 
 
 def show(figure: Figure) -> None:

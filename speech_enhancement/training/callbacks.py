@@ -295,7 +295,8 @@ def training_callbacks(
         others: further ones, which see the scores.
     """
     log = run_folder / LOG
-    best = best_loss(log) if resume else None
+    # A network that is not there, as after a copy that was not finished, was not the best.
+    best = best_loss(log) if resume and (run_folder / BEST).is_file() else None
     return [
         SeedOfEpoch(),
         StepsOfEpoch(),
