@@ -13,6 +13,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import small_disk
 
 from speech_enhancement import registry
 from speech_enhancement.cli import main
@@ -190,6 +191,22 @@ def test_what_does_not_run_is_named_and_not_kept(weights, tmp_path, monkeypatch,
 def test_what_is_no_sound_is_not_like_any(rng, got):
     with pytest.raises(exporters.UserError, match="its output"):
         difference(rng.standard_normal(100), got, 8000)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_full_disk_ends_in_a_sentence(kind, weights, tmp_path, monkeypatch, run_main):
+    exporter = registry.resolve(registry.EXPORT_FORMATS, "formats", kind)
+    write = exporter.write
+
+    def write_on_a_full_disk(*arguments):
+        with small_disk.of(1000):
+            write(*arguments)
+
+    monkeypatch.setattr(exporter, "write", write_on_a_full_disk)
+    outcome = export(run_main, weights, tmp_path, "--formats", kind)
+    assert outcome.code == 1
+    assert outcome.err == f"error: Cannot write {tmp_path}: {small_disk.FULL}\n"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 import hub_server
 import numpy as np
 import pytest
+import small_disk
 import small_networks
 from conftest import REPOSITORY
 
@@ -68,6 +69,16 @@ def card_of(folder):
     from huggingface_hub import ModelCard
 
     return ModelCard.load(folder / "README.md")
+
+
+def test_a_full_disk_ends_in_a_sentence(tmp_path, stem, run_main):
+    command = ["--mode", "publish", "--weights_folder", stem.parent, "--name_model", stem.name]
+    with small_disk.of(100):
+        outcome = run_main(*command, "--publish_dir", tmp_path / "folder")
+    assert outcome.code == 1
+    network = tmp_path / "folder" / f"{stem.name}.onnx"
+    assert outcome.err == f"error: Cannot write {network}: {small_disk.FULL}\n"
+    assert not list((tmp_path / "folder").iterdir())
 
 
 def test_network_goes_to_the_hub_and_comes_back(tmp_path, stem, server, run, demo_data):

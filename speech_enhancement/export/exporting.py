@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from speech_enhancement.inference.card import ModelCard, file_sha256
 
 RECORDINGS = places.DEMO_DATA / "noisy"
 FOLDER = places.WORK / "out/export"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PACKAGES = ("keras", "tensorflow", "onnxruntime", "tf2onnx", "ai-edge-litert")
 
 
@@ -115,6 +118,8 @@ def export_network(
             except OSError:
                 raise
             except Exception as error:  # converters raise whatever they meet
+                if full := full_disk(error):
+                    raise full from error
                 rows.append(dataclasses.replace(row, reason=first_line(error)))
     save_cards(trained, kept)
     return rows
@@ -180,6 +185,14 @@ def size(path: Path) -> int:
     """Bytes of a file, or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def full_disk(error: Exception) -> OSError | None:
+    """The full disk that a converter speaks of, since TensorFlow raises an error of its own."""
+    for number in FULL:
+        if os.strerror(number) in str(error):
+            return OSError(number, os.strerror(number))
+    return None
 
 
 def first_line(error: Exception) -> str:
