@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -137,6 +138,19 @@ def test_an_interrupted_training_is_resumed(tmp_path):
     backups.save(tmp_path / "runs" / "my_unet", lambda path: path.touch(), 3, 0.0)
     going_on = notebooks.going_on(tmp_path / "weights", tmp_path / "runs", "my_unet")
     assert going_on == ["--resume"]
+
+
+def test_a_session_on_kaggle_goes_on_with_the_output_that_was_copied(tmp_path):
+    output, working = tmp_path / "input" / "NAME", tmp_path / "working"
+    backups.save(output / "runs" / "my_unet", lambda path: path.touch(), 3, 0.0)
+    (output / "weights").mkdir()
+    working.mkdir()
+    (command,) = re.findall(
+        r"^ *!(cp .*)", nbformat.read(TRAIN, as_version=4).cells[-2].source, re.M
+    )
+    command = command.replace("/kaggle/", f"{tmp_path}/")
+    subprocess.run(shlex.split(command), check=True, timeout=60)
+    assert notebooks.going_on(working / "weights", working / "runs", "my_unet") == ["--resume"]
 
 
 @pytest.fixture(scope="module")
