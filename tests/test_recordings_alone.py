@@ -159,7 +159,7 @@ def test_clean_recordings_change_no_measure_that_needs_none(
     rates = {path.name: soundfile.info(path).samplerate for path in page.glob("*.wav")}
     assert rates == dict.fromkeys(("001_clean.wav", "001_noisy.wav", "001_gain_6.0.wav"), RATE)
     text = (tmp_path / "report" / "report.md").read_text()
-    assert "- 3 of 4 recordings have another rate than 8000 Hz" in text
+    assert "- recordings with another rate than 8000 Hz: 3; DNSMOS, " in text
 
 
 def test_a_pair_at_the_rate_of_the_comparison_is_denoised_once(recordings, monkeypatch):

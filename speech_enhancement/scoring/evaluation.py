@@ -209,8 +209,8 @@ def _note_on_rates(rates: Sequence[int], scorer: Scorer) -> list[str]:
     if not n_others or not set(scorer.metrics) & set(registry.REFERENCE_FREE):
         return []
     return [
-        f"{n_others} of {len(rates)} recordings have another rate than {scorer.rate} Hz; DNSMOS, "
-        "the measures of condition and the verdicts are of each recording at its own rate"
+        f"recordings with another rate than {scorer.rate} Hz: {n_others}; DNSMOS, the measures of "
+        "condition and the verdicts are of each recording at its own rate"
     ]
 
 
