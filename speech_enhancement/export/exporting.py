@@ -106,7 +106,7 @@ def export_network(
     # Keras takes no state: a causal network has no speed there that compares.
     cost = None if trained.card.streaming else milliseconds_per_second(trained.run, sound)
     rows = [ExportRow(stem.name, "keras", trained.saved.name, size(trained.saved), cost)]
-    kept = []
+    written = []
     with writing(folder), atomic.partial_folder(folder) as partial:
         for name, exporter in exporters.items():
             path = Path(partial, f"{stem.name}{exporter.suffix}")
@@ -114,13 +114,15 @@ def export_network(
             try:
                 exporter.write(trained, path, sound.inputs)
                 rows.append(proved(row, exporter, path, sound, wanted))
-                kept.append(keep(path, folder))
+                written.append(path)
             except OSError:
                 raise
             except Exception as error:  # converters raise whatever they meet
                 if full := full_disk(error):
                     raise full from error
                 rows.append(dataclasses.replace(row, reason=first_line(error)))
+        # Only now, since a disk that is full must not leave files without their card.
+        kept = [keep(path, folder) for path in written]
     save_cards(trained, kept)
     return rows
 
