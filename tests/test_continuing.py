@@ -67,10 +67,10 @@ def test_windows_of_another_geometry_are_refused(shipped, windows, tmp_path, run
     assert outcome.err == f"error: `n_fft` of the network {shipped / 'lstm'} is 255. Received: 63\n"
 
 
-def test_what_a_card_says_needs_no_repetition_and_hours_add_up(windows, tmp_path, run_main):
+def test_what_a_card_says_needs_no_repetition_and_its_figures_add_up(windows, tmp_path, run_main):
     card = tmp_path / "weights" / "mine.json"
     command = [
-        *("--mode", "training", "--name_model", "mine", "--epochs", "1"),
+        *("--mode", "training", "--name_model", "mine", "--epochs", "2"),
         *("--path_save_spectrogram", windows, "--batch_size", "4"),
         *("--weights_folder", card.parent, "--run_dir", tmp_path / "runs"),
     ]
@@ -87,6 +87,8 @@ def test_what_a_card_says_needs_no_repetition_and_hours_add_up(windows, tmp_path
     second = json.loads(card.read_text())
     assert second["training"]["hours_heard"] == 1.5
     assert (second["model"], second["features"]) == ("dncnn", first["features"])
+    assert [row["epoch"] for row in second["training"]["curve"]] == [0, 1, 2, 3]
+    assert second["training"]["curve"][:2] == first["training"]["curve"]
     for name, value in {"filters": 16, "depth": 3, "dropout": 0.25}.items():
         assert second["hyperparameters"][name] == value
 

@@ -66,6 +66,12 @@ def hours_heard(card: ModelCard) -> float:
     return float(hours) if isinstance(hours, int | float) else 0.0
 
 
+def curve(card: ModelCard) -> list[dict[str, float]]:
+    """The losses of the epochs that a network was trained for; see `pictures.plot_losses`."""
+    rows = card.training.get("curve")
+    return rows if isinstance(rows, list) else []
+
+
 def _require(stem: Path, name: str, wanted: Any, received: Any) -> None:
     """Refuse a value that is not the network's."""
     if wanted != received:

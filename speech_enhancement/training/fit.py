@@ -386,6 +386,19 @@ def summary(
         "hours_heard": round(origin.hours_before + seconds / 3600, 2),
         "best_epoch": int(best["epoch"]) + 1,
         "losses": {n: v for n, v in best.items() if n != "epoch" and math.isfinite(v)},
+        "curve": [*origin.curve_before, *curve(log, len(origin.curve_before))],
         "backend": f"keras {keras.__version__}, {keras.backend.backend()}",
         "date": datetime.date.today().isoformat(),
     }
+
+
+def curve(log: Sequence[dict[str, float]], first_epoch: int) -> list[dict[str, float]]:
+    """The losses of a log's epochs, as a card keeps them.
+
+    Args:
+        log: rows of `callbacks.read_log`.
+        first_epoch: number that the first one has.
+    """
+    rows = [{name: float(f"{row[name]:.4g}") for name in ("loss", "val_loss")} for row in log]
+    finite = [row for row in rows if all(map(math.isfinite, row.values()))]
+    return [{"epoch": first_epoch + number, **row} for number, row in enumerate(finite)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,12 @@ class Origin:
     Args:
         continued: whether it goes on with a network, or from random weights.
         hours_before: hours of audio that the network was trained with before.
+        curve_before: the losses of its epochs until then.
     """
 
     continued: bool = False
     hours_before: float = 0.0
+    curve_before: Sequence[dict[str, float]] = ()
 
 
 def origin_of(run: Run, model: str) -> Origin:
@@ -42,10 +45,11 @@ def origin_of(run: Run, model: str) -> Origin:
         before = run_description.load(run.folder / DESCRIPTION, "training")
         hours = before.get("hours_before")
         hours = float(hours) if isinstance(hours, int | float) else 0.0
-        return Origin(bool(before.get("continued")), hours)
+        return Origin(bool(before.get("continued")), hours, before.get("curve_before") or ())
     if run.from_scratch:
         return Origin()
-    return Origin(True, continuing.hours_heard(continuing.card_of(run.stem, model)))
+    card = continuing.card_of(run.stem, model)
+    return Origin(True, continuing.hours_heard(card), continuing.curve(card))
 
 
 def set_aside(folder: Path) -> None:
