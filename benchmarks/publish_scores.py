@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
@@ -23,6 +25,7 @@ from benchmarks.page_parts import with_part  # noqa: E402
 from speech_enhancement import registry  # noqa: E402
 from speech_enhancement.files import provenance  # noqa: E402
 from speech_enhancement.files.atomic import write_text  # noqa: E402
+from speech_enhancement.inference import pictures  # noqa: E402
 from speech_enhancement.inference.card import ModelCard  # noqa: E402
 from speech_enhancement.scoring import report  # noqa: E402
 from speech_enhancement.scoring.summary import COLUMNS  # noqa: E402
@@ -30,6 +33,7 @@ from speech_enhancement.scoring.summary import COLUMNS  # noqa: E402
 RESULTS = REPOSITORY / "benchmarks" / "RESULTS.json"
 README = REPOSITORY / "README.md"
 EQUAL_HOURS = REPOSITORY / "benchmarks" / "EQUAL_HOURS.json"
+EQUAL_CURVES = REPOSITORY / "docs" / "equal_hours.png"
 TRAINING_PAGE = REPOSITORY / "docs" / "training.md"
 WEIGHTS = REPOSITORY / "weights"
 PART = "scores"
@@ -65,6 +69,7 @@ def main(argv: list[str] | None = None) -> None:
         equal = _report(options.equal_hours / "scores")
         hours = {name: _hours(name, options.equal_hours) for name in equal["scores"]}
         write_text(EQUAL_HOURS, json.dumps(equal | {"hours": hours}, indent=1) + "\n")
+        pictures.save_figure(curves_picture(options.equal_hours), EQUAL_CURVES)
     equal_hours = json.loads(EQUAL_HOURS.read_text())
     table = equal_hours_table(results[0], equal_hours)
     write_text(TRAINING_PAGE, with_part(TRAINING_PAGE.read_text(), EQUAL_PART, table))
@@ -223,6 +228,17 @@ def equal_hours_table(summary: dict[str, Any], equal: dict[str, Any]) -> str:
         f"`{facts['command']}`, and the README's table:\n\n"
         + report.table([*headings, "hours of training audio"], rows)
     )
+
+
+def curves_picture(folder: Path) -> Figure:
+    """The losses of the networks of a folder over the epochs of their training."""
+    cards = {path.stem: ModelCard.load(path) for path in sorted(folder.glob("*.json"))}
+    figure = Figure(figsize=(10.0, 3.2 * math.ceil(len(cards) / 2)), layout="constrained")
+    for number, (name, card) in enumerate(cards.items(), start=1):
+        axis = figure.add_subplot(math.ceil(len(cards) / 2), 2, number)
+        pictures.draw_losses(axis, card.training["curve"])
+        axis.set_title(name)
+    return figure
 
 
 def _hours(system: str, folder: Path = WEIGHTS) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -262,14 +263,19 @@ def spectrogram_db(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     return picture.spectrograms_db()[0]
 
 
-def plot_losses(rows: list[dict[str, float]]) -> Figure:
-    """Training and validation loss over the epochs, on a log scale where they allow it.
+def plot_losses(rows: Sequence[Mapping[str, float]]) -> Figure:
+    """Training and validation loss over the epochs.
 
     Args:
         rows: `epoch` from zero, `loss` and `val_loss` of each epoch.
     """
     figure = Figure(figsize=(7, 4.5))
-    axis = figure.add_subplot()
+    draw_losses(figure.add_subplot(), rows)
+    return figure
+
+
+def draw_losses(axis: Axes, rows: Sequence[Mapping[str, float]]) -> None:
+    """Draw what `plot_losses` shows, on a log scale where the losses allow it."""
     epochs = [row["epoch"] + 1 for row in rows]
     for name, label in (("loss", "training"), ("val_loss", "validation")):
         axis.plot(epochs, [row[name] for row in rows], marker=".", label=label)
@@ -280,7 +286,6 @@ def plot_losses(rows: list[dict[str, float]]) -> Figure:
     axis.set_ylabel("loss")
     axis.grid(alpha=0.3, which="both")
     axis.legend()
-    return figure
 
 
 def darken(figure: Figure) -> None:
