@@ -438,6 +438,16 @@ def test_cost_of_a_network_counts_its_arithmetic(tmp_path):
     assert cost.macs_per_s(stem, known) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    "name", [path.stem for path in sorted((REPOSITORY / "weights").glob("*.json"))]
+)
+def test_cost_of_a_shipped_network_is_the_published_one(name):
+    stem = REPOSITORY / "weights" / name
+    published = json.loads((REPOSITORY / "benchmarks/RESULTS.json").read_text())[0]["cost"]
+    macs = cost.macs_per_s(stem, card.ModelCard.beside(stem))
+    assert macs == pytest.approx(published[name]["macs_per_s"], rel=1e-3)
+
+
 def test_cost_counts_recurrent_layers_as_the_runtime_runs_them():
     stem = REPOSITORY / "weights" / "lstm"
     known = card.ModelCard.load(stem.with_suffix(".json"))

@@ -159,7 +159,10 @@ def _one_input(path: Path, card: ModelCard) -> tuple[dict[str, np.ndarray], int]
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs = {
-        put.name: np.zeros([size if isinstance(size, int) else 1 for size in put.shape], np.float32)
+        put.name: np.zeros(
+            [size if isinstance(size, int) else 1 for size in put.shape],
+            np.int64 if put.type == "tensor(int64)" else np.float32,
+        )
         for put in session.get_inputs()
     }
     audio = card.audio
@@ -176,7 +179,9 @@ def _one_input(path: Path, card: ModelCard) -> tuple[dict[str, np.ndarray], int]
             size if isinstance(size, int) else default
             for size, default in zip(first.shape[1:3], (audio.n_bins, audio.n_frames), strict=True)
         ]
-    return {first.name: np.zeros(shape, np.float32)}, audio.frame_length
+    if "kept" in inputs:  # all frames of the window count
+        inputs["kept"] = np.array(audio.n_frames)
+    return inputs | {first.name: np.zeros(shape, np.float32)}, audio.frame_length
 
 
 def _run_nodes(
