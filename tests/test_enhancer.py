@@ -232,6 +232,20 @@ class TestBlocks:
         with pytest.raises(UsageError, match="Blocks must have 2 channels"):
             stream.feed(np.zeros((3, 100)))
 
+    @pytest.mark.parametrize("rate", [16000, 44100])
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    def test_a_stream_takes_what_is_no_number_for_silence(self, causal, gate, bad, rate):
+        for enhancer in (causal, gate):
+            sound = noise(20_000)
+            silent, damaged = sound.copy(), sound.copy()
+            silent[5000:5003], damaged[5000:5003] = 0.0, bad
+            streams = [enhancer.stream(rate) for _ in range(2)]
+            results = [
+                np.concatenate([stream.feed(samples), stream.flush()])
+                for stream, samples in zip(streams, (silent, damaged), strict=True)
+            ]
+            np.testing.assert_array_equal(*results)
+
     def test_a_state_is_carried_from_frame_to_frame(self, folder):
         previous = Enhancer.load(small_networks.save_stream(folder, 1.0), threads=1)
         hop = previous.card.audio.hop_length_fft

@@ -218,6 +218,8 @@ class StreamingEnhancer:
     def feed(self, block: np.ndarray) -> np.ndarray:
         """Take the next block; gives the denoised samples that are ready, possibly none.
 
+        NaN and infinite samples are taken for silence, since a stream goes on after them.
+
         Raises:
             UsageError: its shape or type is not that of the recording, or that has ended.
         """
@@ -225,6 +227,8 @@ class StreamingEnhancer:
         sound = channels_first(block, self._channel_axis)
         if len(sound) != self._channels:
             raise UsageError(f"Blocks must have {self._channels} channels. Received: {len(sound)}")
+        if not np.isfinite(sound).all():
+            sound = np.where(np.isfinite(sound), sound, np.float32(0))
         self._sound = np.concatenate([self._sound, sound], axis=1)
         denoised = self._denoiser.feed(self._down.feed(sound * self._gains))
         return _like_input(self._applied(denoised), self._channel_axis)
