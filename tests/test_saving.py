@@ -1,11 +1,15 @@
 """What a network's file gives to a training that goes on with it."""
 
+import gc
+import weakref
+
 import keras
 import keras_tuner
 import numpy as np
 import onnxruntime
 import pytest
 from small_dataset import AUDIO
+from tf2onnx import optimizer as passes
 
 from speech_enhancement.inference import keras_archive
 from speech_enhancement.inference.enhancer import Enhancer
@@ -73,3 +77,24 @@ def test_a_file_without_an_optimizer_or_with_another_leaves_it_as_it_was(tmp_pat
         saved = keras_archive.load(tmp_path / f"{name}.keras", compile=True)
         assert not saving.copy_moments(saved, model)
     assert all(np.array_equal(a, b) for a, b in zip(before, moments(model), strict=True))
+
+
+class Graph:
+    """What stands for a copy of the graph."""
+
+
+def test_copies_of_a_graph_are_freed_before_the_next_one_is_made():
+    usual = dict(passes._optimizers)
+    gc.disable()
+    try:
+        with saving._freeing_graphs_at_once():
+            graph = Graph()
+            graph.nodes = [graph]  # only a search for circles finds that nothing else refers to it
+            copy = weakref.ref(graph)
+            del graph
+            next(iter(passes._optimizers.values()))()
+            assert copy() is None
+    finally:
+        gc.enable()
+    assert passes._optimizers == usual
+    assert gc.get_freeze_count() == 0
