@@ -111,6 +111,34 @@ def test_a_training_ends_when_its_time_is_over(windows, tmp_path, run_main, monk
     assert refused.code == 2 and "`--epochs` only has an effect without --max" in refused.err
 
 
+def test_a_training_goes_on_with_its_own_data_and_options_only(tmp_path, run_main, monkeypatch):
+    windows = small_dataset.save(tmp_path / "windows")
+    arguments = command(windows, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(saving, "export_onnx", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_main(*arguments)
+    place = f"error: The training in {tmp_path / 'runs' / 'net'} has "
+    for option, values in {
+        "--schedule": ("cosine", "`schedule` constant. Received: cosine"),
+        "--loss": ("mse", "`loss` log_cosh. Received: mse"),
+        "--mixed_precision": (None, "`mixed_precision` False. Received: True"),
+    }.items():
+        value, sentence = values
+        given = [option] if value is None else [option, value]
+        outcome = run_main(*arguments, *given, "--resume")
+        assert (outcome.code, outcome.err) == (2, f"{place}{sentence}\n")
+    del arguments[2:4]  # --model
+    small_dataset.save(windows, n_train=9, n_validation=3)
+    outcome = run_main(*arguments, "--resume")
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"{place}`windows` [")
+    small_dataset.save(windows)
+    outcome = run_main(*arguments, "--resume")
+    assert outcome.code == 0, outcome.err
+    assert ModelCard.load(tmp_path / "weights" / "net.json").model == "dncnn"
+
+
 def test_a_damaged_backup_costs_an_epoch(windows, undisturbed, tmp_path, run_main, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(saving, "export_onnx", lambda *arguments: 1 / 0)

@@ -489,7 +489,8 @@ LEARNING = Group(
             "model",
             choice(registry.MODELS),
             None,
-            "kind of network; by default unet, or that of the network that is trained further",
+            "kind of network; by default unet, or that of the training that is resumed or of the "
+            "network that is trained further",
         ),
         Option(
             "data",

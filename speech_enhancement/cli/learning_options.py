@@ -8,7 +8,7 @@ from speech_enhancement.cli import args
 from speech_enhancement.inference.card import ModelCard
 from speech_enhancement.mixing.recipe import MixingConfig
 from speech_enhancement.models import base
-from speech_enhancement.training import hyperparameters
+from speech_enhancement.training import hyperparameters, run_folder
 from speech_enhancement.training.data import DeviceData, MixedData, StoredData, TrainingData
 from speech_enhancement.training.design import Design
 from speech_enhancement.training.machines import Machines
@@ -54,16 +54,19 @@ def design_of(options: argparse.Namespace) -> Design:
 
 
 def model_of(options: argparse.Namespace) -> str:
-    """The kind of network: the given one, that of the network that goes on, or the default.
+    """The kind of network: the given one, that of what goes on, or the default.
 
     Raises:
-        UserError: there is no network to go on with.
+        UserError: there is nothing to go on with.
     """
     if options.model is not None:
         return options.model
-    if options.mode != "training" or options.training_from_scratch or options.name_model is None:
-        return Design.model
-    return ModelCard.beside(options.weights_folder / options.name_model).model
+    if options.mode == "training" and options.name_model is not None:
+        if options.resume:
+            return run_folder.model_in(options.run_dir / options.name_model)
+        if not options.training_from_scratch:
+            return ModelCard.beside(options.weights_folder / options.name_model).model
+    return Design.model
 
 
 def machines_of(options: argparse.Namespace) -> Machines | None:

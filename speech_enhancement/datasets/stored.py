@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +57,20 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, UsageError) as error:
         raise UserError(f"{path} is not a manifest of data_creation: {error}") from error
     return manifest
+
+
+def digest_of(folder: Path) -> str:
+    """What the windows of a folder are, wherever they and their recordings lie: 16 digits.
+
+    Raises:
+        UserError: data_creation has not finished there.
+    """
+    manifest = load_manifest(folder)
+    del manifest["path_save_time_serie"]
+    configuration = manifest.get("configuration", {})
+    known = {name: value for name, value in configuration.items() if name != "folders"}
+    content = json.dumps(manifest | {"configuration": known}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def audio_of(manifest: dict[str, Any]) -> AudioConfig:

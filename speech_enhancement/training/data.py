@@ -140,6 +140,11 @@ class StoredData(TrainingData):
                 f"Received: {self.loud_weight}"
             )
 
+    def identity(self, batch_size: int, seed: int) -> dict[str, Any]:
+        """See `TrainingData.identity`; other windows in the same folder are others."""
+        digests = [stored.digest_of(folder) for folder in paths_of(self.folders)]
+        return super().identity(batch_size, seed) | {"windows": digests}
+
     def facts(self) -> dict[str, Any]:
         """See `TrainingData.facts`."""
         return {

@@ -229,9 +229,11 @@ def identity(
     """What makes a training the same training when it is resumed."""
     return {
         "model": design.model,
-        "hyperparameters": hp.values,
+        "hyperparameters": hp.values | ({"loss": design.loss} if design.loss else {}),
         "features": hyper_model.features.to_dict(),
         "audio": hyper_model.audio.to_dict(),
+        "schedule": learning.schedule,
+        "mixed_precision": learning.mixed_precision,
         "evaluate_every": learning.evaluate_every,
         **data.identity(learning.batch_size, learning.seed),
     }

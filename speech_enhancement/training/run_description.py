@@ -38,10 +38,16 @@ def check(path: Path, description: dict[str, Any], kind: str) -> None:
     """
     before = load(path, kind)
     for name, value in _plain(description).items():
-        if before.get(name) != value:
-            raise UsageError(
-                f"The {kind} in {path.parent} has `{name}` {before.get(name)}. Received: {value}"
-            )
+        old = before.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            pairs = {key: (old.get(key), value.get(key)) for key in [*value, *old]}
+        else:
+            pairs = {name: (old, value)}
+        for changed, (was, now) in pairs.items():
+            if was != now:
+                raise UsageError(
+                    f"The {kind} in {path.parent} has `{changed}` {was}. Received: {now}"
+                )
 
 
 def load(path: Path, kind: str) -> dict[str, Any]:

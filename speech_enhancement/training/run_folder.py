@@ -52,6 +52,17 @@ def origin_of(run: Run, model: str) -> Origin:
     return Origin(True, continuing.hours_heard(card), continuing.curve(card))
 
 
+def model_in(folder: Path) -> str:
+    """The kind of network that is trained there.
+
+    Raises:
+        UserError: there is no training to resume.
+    """
+    if callbacks.interrupted_epoch(folder) is None:
+        raise UserError(f"No interrupted training to resume in {folder}")
+    return str(run_description.load(folder / DESCRIPTION, "training").get("model"))
+
+
 def set_aside(folder: Path) -> None:
     """Give the folder of an earlier training another name, NAME.1 and so on.
 
