@@ -109,7 +109,7 @@ class TestSearch:
         assert "--resume" in again.err
         other = run_main(*command(windows, tmp_path, "--resume", "--target", "clean"))
         assert other.code == 2
-        assert "features" in other.err
+        assert "has `target` noise_db. Received: clean" in other.err
 
     def test_a_failed_trial_does_not_end_the_search(self, windows, tmp_path, run_main, monkeypatch):
         fit, calls = DnCNN.fit, []
