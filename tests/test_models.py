@@ -131,6 +131,16 @@ def test_sides_need_not_be_multiples_of_the_stride():
     assert network.output_shape == (None, 35, 44, 1)
 
 
+@pytest.mark.parametrize("base_filters", [8, 32])
+def test_a_unet_of_any_size_begins_where_its_output_can_move(base_filters):
+    keras.utils.set_random_seed(0)
+    hyper_model = registry.resolve(registry.MODELS, "model", "unet")(AudioConfig(frame_length=2016))
+    hp = keras_tuner.HyperParameters()
+    hp.Fixed("base_filters", base_filters)
+    noisy = np.random.default_rng(0).standard_normal((1, *hyper_model.input_shape))
+    assert np.abs(hyper_model.network(hp)(noisy.astype("float32"))).max() < 0.5
+
+
 @pytest.mark.parametrize("name", ["unet", "resunet"])
 def test_a_patch_smaller_than_the_stride_is_refused(name):
     model_class = registry.resolve(registry.MODELS, "model", name)

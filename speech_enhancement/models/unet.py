@@ -45,7 +45,9 @@ class UNet(DenoisingHyperModel):
             x = double_convolution(x, base_filters * 2**level)
         x = convolution(x, 2)
         activation = self.output_activation(noise_db="tanh")
-        x = layers.Conv2D(1, 1, activation=activation, dtype="float32")(x)
+        # From an output near zero; at the ends of the tanh, large networks would stay there.
+        start = keras.initializers.RandomNormal(stddev=0.01)
+        x = layers.Conv2D(1, 1, activation=activation, kernel_initializer=start, dtype="float32")(x)
         outputs = layers.Cropping2D(padding, dtype="float32")(x)
         return keras.Model(inputs, outputs, name="unet")
 
