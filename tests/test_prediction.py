@@ -436,9 +436,13 @@ class TestOptions:
         assert meter.integrated_lufs() == pytest.approx(lufs, abs=0.1)
 
     def test_loudness_never_clips(self, predict, tmp_path):
-        predict(write(tmp_path / "a.wav", 48000, 48000), "--normalise_lufs=0")
-        samples, _ = load_audio(tmp_path / "out" / "a.wav")
+        outcome = predict(write(tmp_path / "a.wav", 48000, 48000), "--normalise_lufs=0")
+        samples, rate = load_audio(tmp_path / "out" / "a.wav")
         assert np.abs(samples).max() == pytest.approx(10 ** (-1 / 20), abs=1e-3)
+        meter = loudness.LoudnessMeter(rate, 1)
+        meter.feed(samples[np.newaxis])
+        reached = f"the loudness is {meter.integrated_lufs():.1f} LUFS, for the loudest sample"
+        assert reached in outcome.err
 
     def test_the_level_is_kept_unless_it_is_not(self, predict, weights, tmp_path):
         source = write(tmp_path / "a.wav", subtype="FLOAT")
@@ -466,6 +470,13 @@ class TestOptions:
         assert outcome.code == 0, outcome.err
         assert (tmp_path / "out" / "a $1$.png").read_bytes().startswith(b"\x89PNG")
         assert "a $1$.png" in outcome.out
+
+    def test_a_recording_that_is_astronomically_loud_has_a_picture(self, predict, tmp_path):
+        tone = np.sin(0.1 * np.arange(16000))
+        soundfile.write(tmp_path / "a.wav", 1e30 * tone, 16000, "FLOAT")
+        outcome = predict(tmp_path / "a.wav", "--plot")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert (tmp_path / "out" / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 class TestWhereResultsGo:

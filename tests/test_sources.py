@@ -233,6 +233,7 @@ def bad_files(folder, rng):
     write(folder / "nothing.wav", sound[:0])
     write(folder / "silence.wav", sound * 0)
     write(folder / "nan.wav", np.where(np.arange(RATE) == 7, np.nan, sound), subtype="FLOAT")
+    write(folder / "huge.wav", sound * np.float32(1e25), subtype="FLOAT")
     write(folder / "cut.flac", sound * 0.1)
     cut = (folder / "cut.flac").read_bytes()
     (folder / "cut.flac").write_bytes(cut[: len(cut) // 2])
@@ -242,6 +243,7 @@ def bad_files(folder, rng):
         "nothing.wav": "No samples",
         "silence.wav": "Only silence",
         "nan.wav": "NaN or infinite",
+        "huge.wav": "Samples beyond 1e+15 times full scale",
         "cut.flac": "Cannot read",
     }
 

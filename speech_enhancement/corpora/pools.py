@@ -437,6 +437,8 @@ def _decode(path: Path, sample_rate: int, part: Path) -> _Sound | str:
                 unscaled.write(block.data)
             if peak < dsp.TINY:
                 return f"Only silence in {path}"
+            if peak > dsp.LOUDEST:
+                return f"Samples beyond {dsp.LOUDEST:g} times full scale in {path}"
             unscaled.seek(0)
             return _quantise(unscaled, sample_rate, peak / FULL_SCALE, part)
     except UserError as error:

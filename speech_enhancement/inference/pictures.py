@@ -58,7 +58,7 @@ class RecordingPicture:
     def feed(self, noisy: np.ndarray, denoised: np.ndarray) -> None:
         """Take the next block of both, (channels, samples); channels are averaged."""
         pair = np.stack([noisy.mean(axis=0), denoised.mean(axis=0)])
-        block = np.concatenate([pair, pair[:1] - pair[1:]])
+        block = np.concatenate([pair, pair[:1] - pair[1:]]).clip(-dsp.LOUDEST, dsp.LOUDEST)
         self._add_spectra(block)
         self._add_envelope(block)
 

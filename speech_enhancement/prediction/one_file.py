@@ -202,7 +202,7 @@ def denoise_file(
         if progress is not None:
             sinks.append(_counter(progress, n_samples, rate))
         denoised = _denoised(_selected(recording, options), stream, sinks)
-        for block in _levelled(denoised, enhancer, options, active_rms, rate, target.parent):
+        for block in _levelled(denoised, enhancer, options, active_rms, rate, target.parent, notes):
             meter.feed(block)
             writer.write(block)
     if removal.is_nearly_all():
@@ -383,10 +383,11 @@ def _levelled(
     active_rms: np.ndarray,
     rate: int,
     folder: Path,
+    notes: list[str],
 ) -> Iterator[np.ndarray]:
-    """The blocks at the level that was asked for."""
+    """The blocks at the level that was asked for; a note says if that cannot be reached."""
     if options.normalise_lufs is not None:
-        return _normalised(blocks, options.normalise_lufs, rate, len(active_rms), folder)
+        return _normalised(blocks, options.normalise_lufs, rate, len(active_rms), folder, notes)
     if options.keep_level:
         return blocks
     gain = levels.gains_to_level(active_rms.max(keepdims=True), enhancer.card.level_dbfs)
@@ -394,28 +395,40 @@ def _levelled(
 
 
 def _normalised(
-    blocks: Iterable[np.ndarray], lufs: float, rate: int, channels: int, folder: Path
+    blocks: Iterable[np.ndarray],
+    lufs: float,
+    rate: int,
+    channels: int,
+    folder: Path,
+    notes: list[str],
 ) -> Iterator[np.ndarray]:
     """The blocks at a loudness, by way of a nameless file in `folder`.
 
-    The loudest sample stays 1 dB below full scale, even if the loudness is then not reached.
+    The loudest sample stays 1 dB below full scale, even if the loudness is then not reached, which
+    a note says.
     """
     meter = LoudnessMeter(rate, channels)
     with tempfile.TemporaryFile(dir=folder) as file:
         for block in blocks:
             meter.feed(block)
             file.write(block.T.astype(np.float32).tobytes())
-        gain = np.float32(_loudness_gain(meter, lufs))
+        gain_db, missing_db = _loudness_gain_db(meter, lufs)
+        gain = np.float32(10.0 ** (gain_db / 20.0))
+        if missing_db > 0.05:
+            notes.append(
+                f"the loudness is {lufs - missing_db:.1f} LUFS, for the loudest sample may not be "
+                f"above {PEAK_LIMIT_DBFS:g} dBFS"
+            )
         file.seek(0)
         size = max(1, BLOCK_VALUES // channels) * channels * np.float32().itemsize
         while data := file.read(size):
             yield gain * np.frombuffer(data, np.float32).reshape(-1, channels).T
 
 
-def _loudness_gain(meter: LoudnessMeter, lufs: float) -> float:
-    """Factor to a loudness that does not clip; one for silence."""
+def _loudness_gain_db(meter: LoudnessMeter, lufs: float) -> tuple[float, float]:
+    """Gain to a loudness that does not clip, 0 for silence, and how much is then missing, dB."""
     if not np.isfinite(meter.integrated_lufs()):
-        return 1.0
+        return 0.0, 0.0
     wanted_db = lufs - meter.integrated_lufs()
     headroom_db = PEAK_LIMIT_DBFS - 20.0 * np.log10(max(meter.peak, TINY))
-    return float(10.0 ** (min(wanted_db, headroom_db) / 20.0))
+    return float(min(wanted_db, headroom_db)), float(max(wanted_db - headroom_db, 0.0))

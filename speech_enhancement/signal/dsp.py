@@ -17,6 +17,7 @@ FLOOR_DB = -60.0
 ACTIVE_RANGE_DB = 40.0
 ACTIVITY_FRAME_S = 0.02
 TINY = 1e-10
+LOUDEST = 1e15  # sample whose energy can still be added up in 32 bits
 
 
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
