@@ -33,6 +33,32 @@ def test_a_missing_package_is_told_in_a_sentence(monkeypatch, run_main):
     )
 
 
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [
+        ("torch", "pip install torch"),
+        ("jax", "-r requirements-jax.txt"),
+        ("keras", "-r requirements.txt"),
+    ],
+)
+def test_a_missing_package_is_told_with_what_installs_it(package, command, monkeypatch, run_main):
+    def run(options):
+        raise ModuleNotFoundError(name=package)
+
+    monkeypatch.setattr("speech_enhancement.registry.resolve", lambda *_: run)
+    outcome = run_main("a.wav")
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"error: The Python package {package} is missing: pip install")
+    assert outcome.err.endswith(f"{command}\n")
+
+
+def test_a_backend_that_keras_does_not_know_is_refused(monkeypatch, run_main):
+    monkeypatch.setenv("KERAS_BACKEND", "xyz")
+    outcome = run_main("--mode", "training")
+    sentence = "`KERAS_BACKEND` must be one of tensorflow, jax, torch. Received: xyz"
+    assert (outcome.code, outcome.err) == (2, f"error: {sentence}\n")
+
+
 def test_help_imports_nothing_heavy():
     program = (
         "import sys\nfrom speech_enhancement.cli import main\n"

@@ -81,6 +81,25 @@ def test_a_full_disk_ends_in_a_sentence(tmp_path, stem, run_main):
     assert not list((tmp_path / "folder").iterdir())
 
 
+def test_only_a_folder_of_the_network_is_written_into(tmp_path, stem, run_main):
+    command = ["--mode", "publish", "--weights_folder", stem.parent, "--name_model", stem.name]
+    for _ in range(2):  # it may be published again
+        assert run_main(*command, "--publish_dir", tmp_path / "folder").code == 0
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "README.md").write_text("mine")
+    outcome = run_main(*command, "--publish_dir", tmp_path / "project")
+    assert outcome.code == 2
+    assert outcome.err.startswith(
+        "error: `publish_dir` must be a new folder or that of this network"
+    )
+    assert [path.name for path in (tmp_path / "project").iterdir()] == ["README.md"]
+    assert (tmp_path / "project" / "README.md").read_text() == "mine"
+    outcome = run_main(*command, "--publish_dir", stem.parent)
+    assert outcome.code == 2
+    assert "must not be the folder of the network" in outcome.err
+    assert not (stem.parent / "README.md").exists()
+
+
 def test_network_goes_to_the_hub_and_comes_back(tmp_path, stem, server, run, demo_data):
     published = run(
         *("main.py", "--mode", "publish", "--weights_folder", stem.parent),

@@ -12,9 +12,9 @@ import sys
 
 from speech_enhancement import places, registry
 from speech_enhancement.cli import args
-from speech_enhancement.errors import UserError, printable
+from speech_enhancement.errors import UsageError, UserError, printable
 
-MISSING = f"The Python package {{}} is missing: {places.install_command('train')}"
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,13 +24,14 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         options = args.parse(argv)
+        check_backend(os.environ.get("KERAS_BACKEND"))
         run = registry.resolve(registry.MODES, "mode", options.mode)
         return run(options) or 0
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except ModuleNotFoundError as error:
-        print(f"error: {MISSING.format(error.name)}", file=sys.stderr)
+        print(f"error: {missing(str(error.name))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("error: stopped by the user", file=sys.stderr)
@@ -43,3 +44,25 @@ def main(argv: list[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {printable(f'{place}{error.strerror or error}')}", file=sys.stderr)
         return 1
+
+
+def check_backend(backend: str | None) -> None:
+    """Refuse what Keras would not know, which it says in a traceback.
+
+    Args:
+        backend: value of KERAS_BACKEND, if it is set.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if backend and backend not in BACKENDS:
+        raise UsageError(
+            f"`KERAS_BACKEND` must be one of {', '.join(BACKENDS)}. Received: {backend}"
+        )
+
+
+def missing(package: str) -> str:
+    """The sentence about a package that is not installed."""
+    commands = {"jax": places.install_command("jax"), "torch": "pip install torch"}
+    command = commands.get(package, places.install_command("train"))
+    return f"The Python package {package} is missing: {command}"

@@ -16,7 +16,7 @@ import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,14 +105,15 @@ def publish_network(
 
     Args:
         network: path of the network's files without suffix.
-        folder: where to write; `out/publish/NAME` by default. Other files there stay.
+        folder: where to write; `out/publish/NAME` by default. Other files there stay, and those of
+            the network are replaced if it was published there before.
         licence: of the network; that of this software by default.
         report: `report.json` of an evaluation, whose scores of this network are shown.
         repo: repository `user/name` of the Hugging Face Hub to upload to.
         private: whether that becomes private if it is made.
 
     Raises:
-        UsageError: `repo` or the licence is no such name.
+        UsageError: `repo` or the licence is no such name, or `folder` is that of something else.
         UserError: the network is missing or damaged, a file cannot be read or written, or the
             upload fails.
     """
@@ -126,7 +127,9 @@ def publish_network(
     if (terms := licence.text()) is not None:
         texts["LICENSE"] = terms
     folder = Path(folder or FOLDER / stem.name)
-    paths.append(network_files.file_of(stem, network_files.CARD))
+    card_path = network_files.file_of(stem, network_files.CARD)
+    _refuse_folder_of_others(folder, card_path, texts)
+    paths.append(card_path)
     for path in paths:
         with atomic.replacing(folder / path.name) as temporary:
             shutil.copyfile(path, temporary)
@@ -136,6 +139,22 @@ def publish_network(
     if repo is None:
         return Published(folder, files)
     return Published(folder, files, upload(folder, files, repo, private), f"{hub.SCHEME}{repo}")
+
+
+def _refuse_folder_of_others(folder: Path, card_path: Path, names: Iterable[str]) -> None:
+    """Keep the texts of another project, or the folder of the networks, from being written into.
+
+    Raises:
+        UsageError: `folder` is one of them.
+    """
+    if folder.resolve() == card_path.parent.resolve():
+        raise UsageError(f"`publish_dir` must not be the folder of the network. Received: {folder}")
+    there = [folder / name for name in names if (folder / name).exists()]
+    if there and not (folder / card_path.name).exists():
+        raise UsageError(
+            f"`publish_dir` must be a new folder or that of this network, and there is {there[0]}. "
+            f"Received: {folder}"
+        )
 
 
 def weights_of(stem: Path, card: ModelCard) -> list[Path]:
