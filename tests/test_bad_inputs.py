@@ -1189,3 +1189,14 @@ def test_no_mutant_of_the_published_table_ended_badly():
     ]
     assert sum(map(int, total[1:])) >= 1000
     assert total[4:] == ["0", "0"]
+
+
+def test_what_the_system_refuses_is_named(weights, tmp_path, recording, run_main, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", "/elsewhere/a.wav")
+
+    monkeypatch.setattr("speech_enhancement.prediction.batch.check_regular_file", refuse)
+    outcome = predict(run_main, weights, tmp_path, recording)
+    assert outcome.code == 1
+    reason = "/elsewhere/a.wav: Permission denied"
+    assert outcome.err == f"error: Cannot denoise {recording}: {reason}\n"

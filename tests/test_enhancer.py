@@ -80,6 +80,21 @@ def band(sound, rate, low, high):
     return scipy.signal.sosfiltfilt(sections, sound)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"network": ""}, "`network` must be a name or a path. Received: ''"),
+        ({"threads": 0}, "`threads` must be a whole number above 0. Received: 0"),
+        ({"threads": "a"}, "`threads` must be a whole number above 0. Received: 'a'"),
+        ({"threads": 1.5}, "`threads` must be a whole number above 0. Received: 1.5"),
+    ],
+)
+def test_wrong_arguments_are_refused_when_a_network_is_loaded(arguments, sentence):
+    with pytest.raises(UsageError) as refused:
+        Enhancer.load(**{"network": "dpcrn"} | arguments)
+    assert str(refused.value) == sentence
+
+
 class TestShape:
     @settings(max_examples=60, deadline=None)
     @given(

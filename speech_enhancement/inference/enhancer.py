@@ -95,11 +95,13 @@ class Enhancer:
             UserError: there is no such network, or its files do not belong together.
         """
         limits = checked_limits(strength, max_attenuation_db)
+        if threads is not None and not (isinstance(threads, numbers.Integral) and threads > 0):
+            raise UsageError(f"`threads` must be a whole number above 0. Received: {threads!r}")
         stem = network_files.stem_named(network)
         runtimes.network_path(stem, runtime)
         card = ModelCard.beside(stem)
         check_overlap(window_overlap, card, stem.name)
-        threads = threads or runtimes.available_threads()
+        threads = runtimes.available_threads() if threads is None else int(threads)
         loaded = runtimes.load_network(stem, card, runtime, threads)
         return cls(loaded, card, limits, window_overlap)
 

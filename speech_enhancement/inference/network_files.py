@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from speech_enhancement import places
-from speech_enhancement.errors import UserError
+from speech_enhancement.errors import UsageError, UserError
 from speech_enhancement.files import atomic
 from speech_enhancement.inference import hub
 
@@ -44,11 +44,14 @@ def stem_named(network: str | Path) -> Path:
             (see `hub`).
 
     Raises:
+        UsageError: it names nothing.
         UserError: there is no network at the address.
     """
     if isinstance(network, str) and hub.is_address(network):
         return hub.fetch(network)
     stem = stem_of(Path(network))
+    if not stem.name:
+        raise UsageError(f"`network` must be a name or a path. Received: {str(network)!r}")
     return shipped_stem(stem) if stem == Path(stem.name) else stem
 
 

@@ -130,7 +130,10 @@ class Worker:
         except UserError as error:
             record = failure(job, str(error))
         except OSError as error:
-            record = failure(job, f"Cannot denoise {job.source}: {error.strerror or error}")
+            other = error.filename not in (None, str(job.source))
+            place = f"{error.filename}: " if other else ""
+            reason = f"{place}{error.strerror or error}"
+            record = failure(job, f"Cannot denoise {job.source}: {reason}")
         except Exception as error:  # whatever one file does to a decoder, the others go on
             record = failure(job, f"Cannot denoise {job.source}: {type(error).__name__}: {error}")
         if job.root.is_dir():
