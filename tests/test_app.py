@@ -66,7 +66,7 @@ def test_the_page_gives_what_prediction_gives(weights, denoiser, tmp_path, name,
     expected = predicted(weights, name, tmp_path / "expected.wav", strength)
     assert done.sound.name == "alarm_denoised.wav"
     assert done.sound.read_bytes() == expected
-    for picture in (done.picture, done.dark_picture):
+    for picture in done.pictures:
         assert picture.read_bytes().startswith(b"\x89PNG")
 
 

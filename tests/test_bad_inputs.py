@@ -859,6 +859,7 @@ def test_a_picture_that_fails_costs_the_picture(
     outcome = predict(run_main, weights, tmp_path, recording, "--plot")
     assert outcome.code == 0
     assert outcome.err.endswith(f"{recording.name}: there is no picture: RuntimeError: no fonts\n")
+    assert ".png" not in outcome.out
     assert (tmp_path / "out" / recording.name).is_file()
 
 

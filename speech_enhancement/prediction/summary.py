@@ -40,7 +40,7 @@ def _row(job: Job, record: Record) -> tuple[str, ...]:
         return (source, "", "", "", "", FAILED)
     target = job.target.with_suffix(Path(record["output"]).suffix)
     result = printable(_short(target))
-    if record["options"]["plot"]:
+    if record["options"]["plot"] and picture_path(target).is_file():
         result += f", {printable(picture_path(target).name)}"
     scores = ""
     if "si_sdr_in_db" in record:

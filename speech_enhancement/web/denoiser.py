@@ -58,13 +58,13 @@ class Denoised:
 
     Args:
         sound: the denoised recording.
-        picture, dark_picture: spectrograms of before and after, for light and for dark pages.
+        pictures: paths of the spectrograms of before and after, for light and for dark pages;
+            one that could not be drawn is not there.
         report: levels and length.
     """
 
     sound: Path
-    picture: Path
-    dark_picture: Path
+    pictures: tuple[Path, Path]
     report: Report
 
     @property
@@ -139,7 +139,8 @@ class WebDenoiser:
         except BaseException:
             shutil.rmtree(place)
             raise
-        return Denoised(target, picture_path(target), dark_picture_path(target), report)
+        pictures = picture_path(target), dark_picture_path(target)
+        return Denoised(target, pictures, report)
 
     def _enhancer(self, name: str, strength: float) -> Enhancer:
         """A network at a strength.

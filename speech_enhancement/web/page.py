@@ -113,7 +113,7 @@ def handler(gradio: Any, denoiser: WebDenoiser, folder: Path, quota: Quota) -> A
         video: str | None,
         request: Any,
         progress: Any = tracker,
-    ) -> tuple[str, str, str, str]:
+    ) -> tuple[str, str, str | None, str | None]:
         source = video or noisy
         if source is None:
             raise refuse(NO_RECORDING, "No recording")
@@ -132,7 +132,8 @@ def handler(gradio: Any, denoiser: WebDenoiser, folder: Path, quota: Quota) -> A
         if reason:
             shutil.rmtree(done.folder)
             raise refuse(reason)
-        return str(done.sound), describe(done), str(done.picture), str(done.dark_picture)
+        pictures = [str(each) if each.is_file() else None for each in done.pictures]
+        return str(done.sound), describe(done), *pictures
 
     denoise.__annotations__["request"] = gradio.Request  # by which Gradio knows what to pass
     return denoise
