@@ -132,8 +132,8 @@ def handler(gradio: Any, denoiser: WebDenoiser, folder: Path, quota: Quota) -> A
         if reason:
             shutil.rmtree(done.folder)
             raise refuse(reason)
-        pictures = [str(each) if each.is_file() else None for each in done.pictures]
-        return str(done.sound), describe(done), *pictures
+        light, dark = (str(each) if each.is_file() else None for each in done.pictures)
+        return str(done.sound), describe(done), light, dark
 
     denoise.__annotations__["request"] = gradio.Request  # by which Gradio knows what to pass
     return denoise
